@@ -1,0 +1,32 @@
+"""What an engine does for the services. DuckDB is one; Spark can be another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from nextbest.intake.files import TableFile
+from nextbest.plan.stage import Stage
+
+
+class Engine(Protocol):
+    """Runs stages. One engine serves one run and is closed after it."""
+
+    def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile, dict[str, str]]]:
+        """Table functions over the files, one per shape, each with a file of that shape and its native types."""
+        ...
+
+    def create(self, stage: Stage) -> None:
+        """Make the stage's table."""
+        ...
+
+    def view(self, stage: Stage) -> None:
+        """Name the stage's select without storing it."""
+        ...
+
+    def rows(self, select: str) -> list[tuple[Any, ...]]:
+        """All rows of a small result."""
+        ...
+
+    def export(self, select: str, path: Path) -> None:
+        """Write a result to one file, Parquet or CSV by its ending."""
+        ...

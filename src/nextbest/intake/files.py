@@ -1,0 +1,248 @@
+"""Find the files of each source, and learn encoding, delimiter and header of each. Reads heads, not tables."""
+
+import codecs
+import csv
+import difflib
+import fnmatch
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+from charset_normalizer import from_bytes
+
+from nextbest.errors import DataError, Problem
+from nextbest.playbook.model import Business, Source
+
+DELIMITERS = ",;\t|"
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
+CHUNK = 1 << 20
+SIGNATURES = {
+    b"PK\x03\x04": ("an Excel or zip file", "save it as CSV (UTF-8) or Parquet"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "save it as CSV (UTF-8) or Parquet"),
+    b"%PDF": ("a PDF", "export the table as CSV or Parquet"),
+    b"\x89PNG": ("a picture", "export the table as CSV or Parquet"),
+    b"<!DO": ("a web page", "export the table as CSV or Parquet"),
+    b"<htm": ("a web page", "export the table as CSV or Parquet"),
+}
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One readable file of a source. `columns` maps contract columns to the file's own headers."""
+
+    source: str
+    path: Path
+    kind: str
+    columns: Mapping[str, str]
+    headers: tuple[str, ...] = ()
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    shown: str = ""
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Files of one shape are read together."""
+        return self.kind, self.delimiter, self.headers, tuple(self.columns.items())
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of every source, and the files of the folder that no source claims."""
+
+    files: tuple[TableFile, ...]
+    unused: tuple[str, ...]
+    ignored_columns: Mapping[str, tuple[str, ...]]
+
+    def of(self, source: str) -> list[TableFile]:
+        """The files of one source, in order of their paths."""
+        return [file for file in self.files if file.source == source]
+
+
+def find(data: Path | None, tables: Mapping[str, Iterable[Path]], business: Business) -> Found:
+    """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems."""
+    problems: list[Problem] = []
+    paths, unused = _assign(data, tables, business, problems)
+    found: list[TableFile] = []
+    ignored: dict[str, set[str]] = {}
+    for name, source in business.sources.items():
+        if not paths[name]:
+            patterns = " or ".join(source.files)
+            problems.append(
+                Problem(str(data or name), f"no file for '{name}'", f"name a file {patterns} (.csv, .parquet, .gz), or pass --table {name}=PATH")
+            )
+        for path in paths[name]:
+            try:
+                file = _inspect(name, source, path)
+            except DataError as error:
+                problems += error.problems
+                continue
+            found.append(file)
+            ignored.setdefault(name, set()).update(set(file.headers) - set(file.columns.values()))
+    if problems:
+        raise DataError(problems)
+    return Found(tuple(found), tuple(unused), {name: tuple(sorted(headers)) for name, headers in ignored.items()})
+
+
+def _assign(
+    data: Path | None, tables: Mapping[str, Iterable[Path]], business: Business, problems: list[Problem]
+) -> tuple[dict[str, list[Path]], list[str]]:
+    paths: dict[str, list[Path]] = {name: [] for name in business.sources}
+    unused: list[str] = []
+    for name, given in tables.items():
+        if name not in paths:
+            problems.append(Problem(f"--table {name}", "no such source", f"one of {', '.join(paths)}"))
+            continue
+        for path in given:
+            if path.is_file():
+                paths[name].append(path)
+            else:
+                problems.append(Problem(path.name, "the file does not exist", "check the path"))
+    if data is not None:
+        if not data.is_dir():
+            problems.append(Problem(str(data), "not a folder", "name the folder that holds the tables"))
+            return paths, unused
+        for path in sorted(p for p in data.iterdir() if p.is_file() and not p.name.startswith(".")):
+            owner = _owner(path, business)
+            if owner is None:
+                unused.append(path.name)
+            elif owner not in tables:
+                paths[owner].append(path)
+    return paths, unused
+
+
+def _owner(path: Path, business: Business) -> str | None:
+    name = path.name.lower()
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
+    if suffix is None:
+        return None
+    stem = name.removesuffix(suffix)
+    return next(
+        (
+            source
+            for source, item in business.sources.items()
+            if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)
+        ),
+        None,
+    )
+
+
+def _refuse(path: Path, what: str, fix: str = "") -> DataError:
+    return DataError([Problem(path.name, what, fix)])
+
+
+def _inspect(name: str, source: Source, path: Path) -> TableFile:
+    if path.stat().st_size == 0:
+        raise _refuse(path, "the file is empty (0 bytes)", "export it again, or remove it")
+    with path.open("rb") as file:
+        head = file.read(4)
+    if path.name.lower().endswith((".parquet", ".pq")) or head == b"PAR1":
+        return _inspect_parquet(name, source, path)
+    for signature, (what, fix) in SIGNATURES.items():
+        if head.lower().startswith(signature.lower()):
+            raise _refuse(path, f"not a table: it is {what}", fix)
+    return _inspect_csv(name, source, path, zipped=head[:2] == b"\x1f\x8b")
+
+
+def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
+    try:
+        with duckdb.connect() as connection:
+            rows = connection.execute("select name from parquet_schema(?) where num_children is null", [str(path)])
+            headers = tuple(row[0] for row in rows.fetchall())
+    except duckdb.Error:
+        raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
+    return TableFile(name, path, "parquet", _match(path, source, headers), headers, shown=path.name)
+
+
+def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFile:
+    encoding = _encoding(path, zipped)
+    try:
+        with _open(path, zipped) as raw:
+            lines = codecs.getreader(encoding)(raw, errors="replace")
+            first = next((line for line in lines if line.strip()), "")
+    except (OSError, EOFError):
+        raise _refuse(path, "the gzip file is damaged", "compress it again") from None
+    if not first.strip():
+        raise _refuse(path, "the file holds no rows and no header", "export it again, or remove it")
+    if "\0" in first:
+        raise _refuse(path, "not a table: binary content", "export the table as CSV (UTF-8) or Parquet")
+    options = []
+    for delimiter in DELIMITERS:
+        headers = tuple(h.strip().strip("\ufeff") for h in next(csv.reader([first], delimiter=delimiter), []))
+        options.append((len(_known(source, headers)), -DELIMITERS.index(delimiter), delimiter, headers))
+    *_, delimiter, headers = max(options)
+    if len(set(headers)) != len(headers):
+        raise _refuse(path, "a column name stands twice in the header", "rename one of the two")
+    columns = _match(path, source, headers)
+    return TableFile(name, path, "csv.gz" if zipped else "csv", columns, headers, delimiter, encoding, path.name)
+
+
+def _open(path: Path, zipped: bool):  # type: ignore[no-untyped-def]
+    return gzip.open(path, "rb") if zipped else path.open("rb")
+
+
+def _encoding(path: Path, zipped: bool) -> str:
+    """UTF-8 where every byte agrees; else what the head looks like. Streams, so that size does not matter."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with _open(path, zipped) as file:
+            head = file.read(CHUNK)
+            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                return "utf-16"
+            bom = head.startswith(codecs.BOM_UTF8)
+            chunk = head
+            while chunk:
+                decoder.decode(chunk)
+                chunk = file.read(CHUNK)
+            decoder.decode(b"", final=True)
+    except (OSError, EOFError):
+        raise _refuse(path, "the gzip file is damaged", "compress it again") from None
+    except UnicodeDecodeError:
+        best = from_bytes(head[:200_000], cp_isolation=["cp1251", "cp866", "koi8_r", "mac_cyrillic"]).best()
+        return best.encoding if best else "cp1251"
+    return "utf-8-sig" if bom else "utf-8"
+
+
+def _known(source: Source, headers: Iterable[str]) -> dict[str, str]:
+    """Contract column → header. A column's own name goes before its other names."""
+    by_lower = {header.lower(): header for header in headers}
+    known = {}
+    for column, item in source.columns.items():
+        header = next((by_lower[n.lower()] for n in [column, *item.names] if n.lower() in by_lower), None)
+        if header is not None:
+            known[column] = header
+    return known
+
+
+def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, str]:
+    known = _known(source, headers)
+    missing = [name for name, column in source.columns.items() if column.required and name not in known]
+    if not missing:
+        return known
+    if not known:
+        raise _refuse(path, "not a table of this kind: none of its columns is known", f"its first line must name {', '.join(missing)}")
+    free = [header for header in headers if header not in known.values()]
+    problems = []
+    for name in missing:
+        names = [name, *source.columns[name].names]
+        close = [h for n in names for h in difflib.get_close_matches(n, free, n=1, cutoff=0.6)]
+        hint = f"is it '{close[0]}'? Map it: " if close else "rename the column, or map it: "
+        problems.append(
+            Problem(path.name, f"column '{' or '.join(names[:2])}' is missing", f"{hint}playbook.yaml, sources, {name}, names")
+        )
+    raise DataError(problems)
+
+
+def to_utf8(file: TableFile, folder: Path) -> TableFile:
+    """The file itself where it is plain UTF-8, else a UTF-8 copy in `folder`, made in a stream."""
+    if file.kind == "parquet" or file.encoding == "utf-8":
+        return file
+    folder = folder / str(len(list(folder.iterdir())) if folder.exists() else 0)
+    folder.mkdir(parents=True)
+    copy = folder / file.path.name.removesuffix(".gz")
+    with _open(file.path, file.kind == "csv.gz") as source, copy.open("w", encoding="utf-8", newline="") as target:
+        reader = codecs.getreader(file.encoding)(source, errors="replace")
+        while chunk := reader.read(CHUNK):
+            target.write(chunk)
+    return replace(file, path=copy, kind="csv", encoding="utf-8")

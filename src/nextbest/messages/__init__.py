@@ -1,0 +1,1 @@
+"""Messages as SQL: facts formatted, wordings chosen, texts linted, a whole column at a time."""

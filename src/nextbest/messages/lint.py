@@ -1,0 +1,69 @@
+"""The editorial linter: a voice's rules as SQL over a column of texts. The rules are data, the engine is RE2."""
+
+from nextbest.plan.stage import text
+from nextbest.playbook.model import LintRule, Playbook, Tokens, Voice
+
+LENGTH, AGREEMENT = "length", "agreement"
+DIMENSIONS = ("personalisation", "tone", "clarity", "format")
+
+
+def rules_of(playbook: Playbook, language: str, channel: str) -> dict[str, LintRule]:
+    """The rules of a voice that hold on a channel, agreement of numbers and words among them."""
+    voice = playbook.voices[language]
+    chosen = {name: rule for name, rule in voice.lint.items() if not rule.channels or channel in rule.channels}
+    return {**chosen, **_agreement(voice)}
+
+
+def failed_rules(playbook: Playbook, language: str, channel: str, column: str) -> str:
+    """SQL: the list of rules that the text in `column` breaks; null where there is no text."""
+    fewest, most = playbook.channels[channel].length
+    checks = [f"case when length({column}) not between {fewest} and {most} then {text(LENGTH)} end"]
+    checks += [
+        f"case when {breaks(rule, column)} then {text(name)} end"
+        for name, rule in rules_of(playbook, language, channel).items()
+    ]
+    return f"case when {column} is not null then list_filter([{', '.join(checks)}], x -> x is not null) end"
+
+
+def breaks(rule: LintRule, column: str) -> str:
+    """SQL: whether the text breaks the rule."""
+    tests = []
+    if rule.forbid:
+        tests.append(f"regexp_matches({column}, {text('|'.join(f'(?:{pattern})' for pattern in rule.forbid))})")
+    if rule.require:
+        tests.append(f"not regexp_matches({column}, {text(rule.require)})")
+    tests += [f"len(regexp_extract_all({column}, {text(pattern)})) > {most}" for pattern, most in rule.at_most.items()]
+    if rule.tokens:
+        found = f"regexp_extract_all({column}, {text(rule.tokens.find)})"
+        passed = f"x in ({', '.join(text(word) for word in rule.tokens.allow)})" if rule.tokens.allow else "false"
+        if rule.tokens.allow_pattern:
+            passed += f" or regexp_full_match(x, {text(rule.tokens.allow_pattern)})"
+        tests.append(f"len(list_filter({found}, x -> not ({passed}))) > 0")
+    return " or ".join(tests)
+
+
+def _agreement(voice: Voice) -> dict[str, LintRule]:
+    """A counted word in a form that does not go with its number, e.g. «5 поездки».
+
+    After a preposition that governs the genitive («до 2 поездок») the number says nothing, so it is let through.
+    """
+    found = []
+    for place, numbers in enumerate(voice.plural_patterns):
+        right = {words[place] for words in voice.words.values()}
+        wrong = sorted({form for words in voice.words.values() for form in words} - right)
+        if wrong:
+            found.append(rf"(?:{numbers})[\s\x{{a0}}](?:{'|'.join(wrong)})")
+    if not found:
+        return {}
+    before = r"(?:\p{L}+[\s\x{a0}]|[^0-9\p{L}\s\x{a0}][\s\x{a0}]?|[0-9][\s\x{a0}]|^)"
+    rule = LintRule(
+        dimension="format",
+        meaning={"ru": "Слово согласовано с числом", "en": "A word agrees with its number"},
+        tokens=Tokens(find=rf"{before}(?:{'|'.join(found)})(?:[^\p{{L}}]|$)", allow_pattern=_after(voice)),
+        bad=[],
+    )
+    return {AGREEMENT: rule}
+
+
+def _after(voice: Voice) -> str | None:
+    return rf"(?i)(?:{'|'.join(voice.genitive_after)})[\s\x{{a0}}].*" if voice.genitive_after else None

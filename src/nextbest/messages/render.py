@@ -1,0 +1,134 @@
+"""Choose and write one message per customer: the richest wording of each part that is true and fits together.
+
+All customers with the same first offer and language are written in one pass. A text that the linter refuses
+is tried again with the next wording, for those customers only.
+"""
+
+from itertools import product
+
+from sqlglot import exp
+
+from nextbest.messages.lint import failed_rules
+from nextbest.messages.locale import written
+from nextbest.messages.template import GREET, MONTH, concatenation, names
+from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.staging import id_column
+from nextbest.playbook.bind import Bound, BoundOffer
+from nextbest.playbook.window import last_month
+from nextbest.rules.parse import Rule
+from nextbest.rules.render import sql, tree
+
+PARTS = ("observe", "help", "act")
+NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
+"""A name fit to greet by: letters, apostrophes and hyphens, at most three words."""
+
+
+def addressed(bound: Bound) -> Stage:
+    """Who gets a message of which offer, in which language. Grain: one customer with a first offer."""
+    business = bound.model.business
+    key = quote(id_column(business.sources[business.customers]))
+    spoken = ", ".join(text(language) for language in business.languages)
+    language = f"case when lower(language) in ({spoken}) then lower(language) else {text(business.languages[0])} end"
+    if "language" not in bound.customer_columns:
+        language = text(business.languages[0])
+    return Stage(
+        "addressed",
+        "one customer with a first offer",
+        f"select {key}, s.ranking[1] as place, {language} as language, "
+        f"coalesce({sql(bound.marketing, 'duckdb')}, false) as allowed, cast([] as integer[]) as tried\n"
+        f"from scored as s join features using ({key})\nwhere len(s.ranking) > 0",
+        "addressing",
+    )
+
+
+def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
+    """All treatments of an offer as places of their parts, richest first."""
+    return list(product(*(range(len(offer.parts[part])) for part in PARTS)))
+
+
+def texts(bound: Bound, place: int, language: str, source: str = "addressed") -> str:
+    """A SELECT that writes the message of one offer in one language for all customers it is for.
+
+    Columns: the customer's code, offer, language, treatment (e.g. `observe-1 help-2 act-1`), message, facts
+    (each with its value as written and its source expression's name), failed (lint rules), choice. The message
+    is null where no treatment is true, fits and is not yet tried.
+    """
+    offer = bound.offers[place - 1]
+    business, channel = bound.model.business, bound.model.channels[bound.model.business.channel]
+    key = quote(id_column(business.sources[business.customers]))
+    used = [
+        name
+        for name in offer.facts
+        if any(name in names(option.text.get(language, "")) for part in PARTS for option in offer.parts[part])
+    ]
+    here = _offer_columns(offer)
+    values = [f"{_over(offer.facts[name], here)} as {quote(f'v.{name}')}" for name in used]
+    whens = [
+        f"{_over(option.when, here)} as {quote(f'when.{part}{index}')}"
+        for part in PARTS
+        for index, option in enumerate(offer.parts[part])
+        if option.when is not None and language in option.text
+    ]
+    greeting = "name" in bound.customer_columns
+    select = f"""select {key}, a.tried, {"f.name" if greeting else "null as name"}
+  {"".join(f",{chr(10)}  {item}" for item in [*values, *whens])}
+from {source} as a join features as f using ({key}) join scored as s using ({key})
+where a.place = {place} and a.language = {text(language)} and a.allowed"""
+    voice = bound.model.voices[language]
+    month = voice.months[last_month(bound.as_of).start.month - 1]
+    facts = [
+        f"{written(bound, language, channel, offer.model.messages.facts[name].form, quote(f'v.{name}'))} as {quote(f'f.{name}')}"
+        for name in used
+    ]
+    calm_name = "case when name = upper(name) then upper(name[1]) || lower(name[2:]) else name end"
+    greet = f"case when length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
+    select = f"select *,\n  {listing([f'{greet} as greet', *facts])}\nfrom ({select})"
+    columns = {GREET: "greet", MONTH: text(month), **{name: quote(f"f.{name}") for name in used}}
+    parts = []
+    for part in PARTS:
+        for index, option in enumerate(offer.parts[part]):
+            wording = option.text.get(language)
+            said = "cast(null as varchar)" if wording is None else concatenation(wording, columns)
+            if wording is not None and option.when is not None:
+                said = f"case when {quote(f'when.{part}{index}')} then {said} end"
+            parts.append(f"{said} as {quote(f'{part}{index}')}")
+    select = f"select *,\n  {listing(parts)}\nfrom ({select})"
+    fewest, most = channel.length
+    fits, said, treatments = [], [], []
+    for choice, places in enumerate(combinations(offer), 1):
+        pieces = [quote(f"{part}{index}") for part, index in zip(PARTS, places, strict=True)]
+        long = " + ".join(f"length({piece})" for piece in pieces)
+        fits.append(f"when {long} + 2 between {fewest} and {most} and not list_contains(tried, {choice}) then {choice}")
+        said.append(f"when {choice} then {' || chr(32) || '.join(pieces)}")
+        label = " ".join(f"{part}-{index + 1}" for part, index in zip(PARTS, places, strict=True))
+        treatments.append(f"when {choice} then {text(label)}")
+    select = f"select *, case {' '.join(fits)} end as choice\nfrom ({select})"
+    select = f"select *, case choice {' '.join(said)} end as joined\nfrom ({select})"
+    select = f"select *, upper(joined[1]) || joined[2:] as message\nfrom ({select})"
+    stated = ", ".join(
+        f"case when contains(message, {quote(f'f.{name}')}) then {{'fact': {text(name)}, 'shown': {quote(f'f.{name}')}}} end"
+        for name in used
+    )
+    shown = f"list_filter([{stated}], x -> x is not null)" if stated else "null"
+    return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, choice,
+  case choice {" ".join(treatments)} end as treatment, message,
+  case when message is not null then {shown} end as facts,
+  {failed_rules(bound.model, language, business.channel, "message")} as failed
+from ({select})"""
+
+
+def _offer_columns(offer: BoundOffer) -> dict[str, str]:
+    """What a fact calls benefit or term_x is this offer's column."""
+    return {
+        "benefit": f"{offer.id}.benefit",
+        **{f"term_{name}": f"{offer.id}.term.{name}" for name in [*offer.terms, "cap", "today"]},
+    }
+
+
+def _over(rule: Rule, columns: dict[str, str]) -> str:
+    def swap(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Column) and node.name in columns:
+            return exp.cast(exp.column(columns[node.name], quoted=True), "double")
+        return node
+
+    return tree(rule).transform(swap).sql(dialect="duckdb")

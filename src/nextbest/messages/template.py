@@ -1,0 +1,34 @@
+"""A wording: plain text with {facts} in it. No logic inside: what is true for whom is said by `when`."""
+
+import re
+
+from nextbest.plan.stage import text
+
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+GREET, MONTH = "greet", "month"
+BUILT_IN = (GREET, MONTH)
+"""{greet} is the client's name and a comma, or nothing; {month} is 'in August': the last complete month."""
+
+
+def names(wording: str) -> list[str]:
+    """The facts that a wording states, in order, each once."""
+    return list(dict.fromkeys(PLACEHOLDER.findall(wording)))
+
+
+def literals(wording: str) -> str:
+    """What stands in a wording beside its facts."""
+    return PLACEHOLDER.sub("", wording)
+
+
+def concatenation(wording: str, columns: dict[str, str]) -> str:
+    """SQL that puts the wording together; `columns` maps a fact to the SQL of its text. Null where a fact is."""
+    pieces: list[str] = []
+    end = 0
+    for match in PLACEHOLDER.finditer(wording):
+        if match.start() > end:
+            pieces.append(text(wording[end : match.start()]))
+        pieces.append(columns[match.group(1)])
+        end = match.end()
+    if end < len(wording):
+        pieces.append(text(wording[end:]))
+    return " || ".join(pieces)

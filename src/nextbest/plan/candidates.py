@@ -1,0 +1,188 @@
+"""From one wide row per customer to ranked offers, each with its verdict at every stage and why.
+
+Scores are computed in columns, all offers of a customer side by side, and ranked as a short list: twice as
+fast as one row per customer and offer. The rows are made only on the way out, as `decisions`.
+"""
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.staging import id_column
+from nextbest.playbook.bind import Bound, BoundOffer
+from nextbest.rules.parse import Rule
+from nextbest.rules.render import sql, tree
+
+
+def scored(bound: Bound) -> Stage:
+    """Signals, and for every offer its verdicts, terms, benefit, propensity and score. Grain: one customer."""
+    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    select = f"select {listing([key, *(quote(name) for name in bound.signals)])}"
+    first = [item for offer in bound.offers for item in _verdicts_and_terms(bound, offer)]
+    select = f"{select},\n  {listing(first)}\nfrom signals"
+    layers = (
+        [item for offer in bound.offers for item in _limits(offer)],
+        [f"{_benefit(offer)} as {_col(offer, 'benefit')}" for offer in bound.offers],
+        [f"{_of(bound.propensity, offer)} as {_col(offer, 'propensity')}" for offer in bound.offers],
+        [f"{_score(bound, offer)} as {_col(offer, 'score')}" for offer in bound.offers],
+        [f"{_ranking(bound)} as ranking"],
+    )
+    for layer in layers:
+        if layer:
+            select = f"select *,\n  {listing(layer)}\nfrom (\n{select})"
+    return Stage("scored", "one customer", select, "scoring offers")
+
+
+def decisions(bound: Bound) -> Stage:
+    """The decision record. Grain: one customer × offer."""
+    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    language = bound.model.business.languages[0]
+    records = [
+        _record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)
+    ]
+    columns = ", ".join(f"d.{name}" for name in RECORD)
+    return Stage(
+        "decisions",
+        "one customer × offer",
+        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {listing(records)}]) as d from scored)",
+        "recording decisions",
+    )
+
+
+RECORD = (
+    "offer", "product", "rank", "confidence", "score", "verdict",
+    "eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed",
+    "benefit", "benefit_terms", "propensity", "evidence", "evidence_terms", "reasons",
+)  # fmt: skip
+"""Columns of a decision beside the customer's code."""
+
+
+def _col(offer: BoundOffer, name: str) -> str:
+    return quote(f"{offer.id}.{name}")
+
+
+def _of(rule: Rule, offer: BoundOffer) -> str:
+    """A rule of the arbitration over this offer's own columns."""
+    own: Mapping[str, exp.Expression] = {"lever": exp.convert(offer.model.lever)}
+
+    def swap(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Column):
+            return own.get(node.name) or exp.column(f"{offer.id}.{node.name}", quoted=True)
+        return node
+
+    return tree(rule).transform(swap).sql(dialect="duckdb")
+
+
+def _money(expression: str) -> str:
+    return f"cast(coalesce(round({expression}, 2), 0) as decimal(18, 2))"
+
+
+def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
+    model = offer.model
+    names = ", ".join(text(name.lower()) for name in {offer.id: 0, **{n: 0 for n in model.name.values()}})
+    held = f"coalesce(list_has_any(owned_products, [{names}]), false)" if "owned_products" in bound.customer_columns else "false"
+    points = [f"{weight} * {quote(signal)}" for signal, weight in model.evidence.signals.items()]
+    items = [
+        f"{_all(offer.eligible)} as {_col(offer, 'eligible')}",
+        f"not {held} as {_col(offer, 'applicable')}",
+        f"{_all(offer.suitable)} as {_col(offer, 'suitable')}",
+        f"{_failed(offer.eligible)} as {_col(offer, 'eligibility_failed')}",
+        f"{_failed(offer.suitable)} as {_col(offer, 'suitability_failed')}",
+        f"cast({' + '.join([str(model.evidence.prior), *points])} as double) as {_col(offer, 'evidence')}",
+    ]
+    items += [f"{_money(sql(rule, 'duckdb'))} as {_col(offer, f'term.{name}')}" for name, rule in offer.terms.items()]
+    if offer.cap:
+        items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {_col(offer, 'most')}")
+    if offer.today:
+        items.append(f"{_money(sql(offer.today, 'duckdb'))} as {_col(offer, 'now')}")
+    return items
+
+
+def _all(rules: Mapping[str, Rule]) -> str:
+    return " and ".join(f"coalesce({sql(rule, 'duckdb')}, false)" for rule in rules.values()) or "true"
+
+
+def _failed(rules: Mapping[str, Rule]) -> str:
+    if not rules:
+        return "cast([] as varchar[])"
+    checks = ", ".join(f"case when not coalesce({sql(rule, 'duckdb')}, false) then {text(name)} end" for name, rule in rules.items())
+    return f"case when {_all(rules)} then cast([] as varchar[]) else list_filter([{checks}], x -> x is not null) end"
+
+
+def _limits(offer: BoundOffer) -> list[str]:
+    """What the cap takes off, and what the customer gets today, so that the terms add up to the benefit."""
+    total = " + ".join(_col(offer, f"term.{name}") for name in offer.terms) or "0"
+    items = []
+    over = "0"
+    if offer.cap:
+        over = _money(f"least(0, {_col(offer, 'most')} - cast({total} as double))")
+        items.append(f"{over} as {_col(offer, 'term.cap')}")
+    if offer.today:
+        gained = f"greatest(0, {total} + {over})"
+        already = f"-least(greatest({_col(offer, 'now')}, 0), {gained})"
+        items.append(f"{_money(already)} as {_col(offer, 'term.today')}")
+    return items
+
+
+def _terms(offer: BoundOffer) -> list[str]:
+    return [*offer.terms, *(["cap"] if offer.cap else []), *(["today"] if offer.today else [])]
+
+
+def _benefit(offer: BoundOffer) -> str:
+    total = " + ".join(_col(offer, f"term.{name}") for name in _terms(offer)) or "0"
+    return f"cast({total} as decimal(18, 2))"
+
+
+def _open(offer: BoundOffer) -> str:
+    return " and ".join(_col(offer, name) for name in ("eligible", "applicable", "suitable"))
+
+
+def _score(bound: Bound, offer: BoundOffer) -> str:
+    expression = _of(bound.score, offer).replace(_col(offer, "benefit"), f"cast({_col(offer, 'benefit')} as double)")
+    return f"cast({expression} as double)"
+
+
+def _ranking(bound: Bound) -> str:
+    """Places of the open offers from best to worst. Equal scores stand in the playbook's order."""
+    scores = ", ".join(
+        f"{{'s': case when {_open(offer)} then -{_col(offer, 'score')} end, 'place': {place}}}"
+        for place, offer in enumerate(bound.offers, 1)
+    )
+    return f"list_transform(list_sort(list_filter([{scores}], x -> x.s is not null)), x -> x.place)"
+
+
+def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
+    model = offer.model
+    verdict = (
+        f"case when not {_col(offer, 'eligible')} then 'ineligible' when not {_col(offer, 'applicable')} then 'held' "
+        f"when not {_col(offer, 'suitable')} then 'unsuitable' else 'ranked' end"
+    )
+    terms = ", ".join(f"{{'term': {text(name)}, 'amount': {_col(offer, f'term.{name}')}}}" for name in _terms(offer))
+    by_weight = sorted(model.evidence.signals.items(), key=lambda item: -item[1])
+    points = ", ".join(
+        f"{{'signal': {text(name)}, 'strength': {quote(name)}, 'points': {weight} * {quote(name)}}}" for name, weight in by_weight
+    )
+    reasons = ", ".join(
+        f"case when {quote(name)} > 0 then {text(bound.model.signals[name].meaning[language])} end"
+        for name, weight in by_weight
+        if weight > 0
+    )
+    values = {
+        "offer": text(offer.id),
+        "product": text(model.name[language]),
+        "rank": f"nullif(list_position(ranking, {place}), 0)",
+        "confidence": _of(bound.confidence, offer),
+        "score": _col(offer, "score"),
+        "verdict": verdict,
+        **{
+            name: _col(offer, name)
+            for name in ("eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed", "benefit")
+        },
+        "benefit_terms": f"[{terms}]",
+        "propensity": _col(offer, "propensity"),
+        "evidence": _col(offer, "evidence"),
+        "evidence_terms": f"[{points}]",
+        "reasons": f"list_filter(cast([{reasons}] as varchar[]), x -> x is not null)",
+    }
+    return "{" + ", ".join(f"{text(name)}: {values[name]}" for name in RECORD) + "}"

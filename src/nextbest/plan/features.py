@@ -1,0 +1,109 @@
+"""From activity rows to one wide row per customer: measure cells, then features, population and signals."""
+
+from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.staging import id_column, is_rejected
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.model import Measure
+from nextbest.playbook.window import last_month, month_starts
+from nextbest.rules.parse import Rule, cell
+from nextbest.rules.render import sql
+
+
+def cells(bound: Bound, source: str) -> Stage:
+    """The cells of all measures over one activity table. Grain: one customer with activity."""
+    key = quote(id_column(bound.model.business.sources[source]))
+    items = [key]
+    for name, needed in bound.cells().items():
+        measure = bound.measures[name]
+        if measure.of != source:
+            continue
+        for item, is_count in needed:
+            condition = _condition(bound, measure, item)
+            if is_count:
+                counted = f"count(case when {condition} and coalesce(value, 1) > 0 then 1 end)"
+                items.append(f"cast({counted} as double) as {quote(cell(measure.count, item))}")
+            else:
+                items.append(f"sum(case when {condition} then value end) / 100 as {quote(cell(measure.sum, item))}")
+    return Stage(
+        f"{source}_cells",
+        "one customer with activity",
+        f"select {listing(items)}\nfrom {source}\nwhere problem is null or not {is_rejected()}\ngroup by {key}",
+        f"summing {source}",
+    )
+
+
+def _condition(bound: Bound, measure: Measure, key: str) -> str:
+    business = bound.model.business
+    conditions = []
+    if measure.by == "month_back":
+        starts = month_starts(bound.as_of, business.horizon_months)
+        back = int(key)
+        conditions.append(f"date >= date '{starts[back - 1]}'")
+        if back > 1:
+            conditions.append(f"date < date '{starts[back - 2]}'")
+    elif measure.by == "currency":
+        conditions.append(f"coalesce({quote(measure.by)}, {text(business.currency)}) = {text(key)}")
+    else:
+        conditions.append(f"{quote(measure.by)} = {text(key)}")
+    if measure.over == "last_month":
+        month = last_month(bound.as_of)
+        conditions.append(f"date between date '{month.start}' and date '{month.end}'")
+    return " and ".join(conditions)
+
+
+def features(bound: Bound) -> Stage:
+    """Every customer that may be scored, with cells (0 where there is no activity) and features."""
+    business = bound.model.business
+    source = business.sources[business.customers]
+    key = quote(id_column(source))
+    items = [f"c.{quote(name)}" for name in source.columns]
+    joins = []
+    for table in dict.fromkeys(measure.of for measure in bound.measures.values()):
+        joins.append(f"left join {table}_cells using ({key})")
+    for name, needed in bound.cells().items():
+        measure = bound.measures[name]
+        for item, is_count in needed:
+            column = quote(cell(measure.count if is_count else measure.sum, item))
+            items.append(f"coalesce({column}, 0) as {column}")
+    base = f"select {listing(items)}\nfrom {business.customers} as c {' '.join(joins)}\nwhere {sql(bound.profiling, 'duckdb')}"
+    return Stage("features", "one customer", f"{_layered(bound.features, base)}\norder by {key}", "computing features")
+
+
+def _layered(rules: dict[str, Rule], base: str) -> str:
+    """Features in layers, each over those below it."""
+    done: set[str] = set()
+    select = base
+    while rest := {name: rule for name, rule in rules.items() if name not in done}:
+        layer = {name: rule for name, rule in rest.items() if not any(column in rest for column in rule.columns)}
+        added = listing([f"{sql(rule, 'duckdb')} as {quote(name)}" for name, rule in layer.items()])
+        select = f"select *,\n  {added}\nfrom (\n{select})"
+        done |= layer.keys()
+    return select
+
+
+def population(bound: Bound) -> Stage:
+    """What is usual among the customers of this run. Grain: one row in all."""
+    items = []
+    for name, item in bound.model.features.population.items():
+        column = quote(item.of)
+        items.append(
+            f"case when count({column}) >= {item.at_least} then quantile_disc({column}, {item.quantile}) "
+            f"else {item.default} end as {quote(name)}"
+        )
+    return Stage(
+        "population", "one row", f"select {listing(items or ['1 as nothing'])}\nfrom features", "measuring the population"
+    )
+
+
+def signals(bound: Bound) -> Stage:
+    """Features, population and the strength of every signal (0 to 1). Grain: one customer."""
+    items = [
+        f"coalesce(greatest(0.0, least(1.0, cast({sql(rule, 'duckdb')} as double))), 0.0) as {quote(name)}"
+        for name, rule in bound.signals.items()
+    ]
+    return Stage(
+        "signals",
+        "one customer",
+        f"select *,\n  {listing(items)}\nfrom features, population",
+        "reading signals",
+    )

@@ -1,0 +1,28 @@
+"""A stage: one named table with a declared grain, made by one SELECT over earlier stages."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`select` makes the table `name`; `grain` says what one row is; `title` is what progress shows."""
+
+    name: str
+    grain: str
+    select: str
+    title: str = ""
+
+
+def quote(name: str) -> str:
+    """A column or table name, quoted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def listing(items: list[str], indent: str = "  ") -> str:
+    """Select items, one a line."""
+    return (",\n" + indent).join(items)

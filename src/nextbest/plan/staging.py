@@ -1,0 +1,259 @@
+"""Read rows as typed values, and say of each row that cannot be read why.
+
+The first SELECT runs over the files: it parses every column, and gives each row a `problem` or none.
+Amounts are whole hundredths (tiyn) kept as doubles: integers up to 2^53 add up exactly and in any order,
+at twice the speed of decimals.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+from nextbest.intake.files import TableFile
+from nextbest.plan.stage import listing, quote, text
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.model import Source, SourceColumn
+from nextbest.playbook.params import steps
+from nextbest.playbook.window import horizon
+from nextbest.rules.render import sql
+
+DATE_FORMATS = (
+    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
+    "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%Y.%m.%d", "%Y%m%d", "%d.%m.%y",
+)  # fmt: skip
+"""Accepted beside ISO 8601. Days come before months, as everywhere in the region."""
+
+REJECTED = {
+    "no_id": "fill in the customer's code",
+    "bad_date": "write dates as 2025-08-31 or 31.08.2025",
+    "ambiguous_amount": "write 1,234 as 1234 or 1.234",
+    "bad_amount": "write amounts as 1234.56 or 1 234,56",
+    "zero_amount": "leave out rows without an amount",
+    "after_as_of": "rows after the as-of day are not known on that day",
+    "before_window": "older than the playbook's horizon: not needed",
+    "no_direction": "write in or out, or a known type",
+    "unknown_customer": "add the customer to the customers table",
+    "duplicate_row": "the same row stands more than once: the first is kept",
+    "duplicate_customer": "the code stands more than once: the first row is kept",
+    "malformed_row": "the row has more or fewer cells than the header, or a quote that does not end",
+}
+"""Why a row is left out → how to mend it."""
+
+KEPT = {
+    "unreadable": "the cell is taken as unknown: mend it if it matters",
+    "unknown": "the value is not in the playbook's list: it counts in totals only",
+    "refund": "a negative amount is taken as a refund",
+    "sign_repeats_direction": "the sign is dropped: the direction says it",
+}
+"""What is odd about a row that is kept → what was made of it. The reason in the data ends in `:column`."""
+
+_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
+
+
+def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
+    """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file."""
+    if native is not None and not native.startswith("VARCHAR"):
+        return _from_native(column, raw, native)
+    trimmed = f"nullif(trim({raw}, ' \t\u00a0'), '')"
+    match column.type:
+        case "id":
+            return f"regexp_replace({trimmed}, '^([0-9]+)\\.0+$', '\\1')"
+        case "category":
+            return _category(column, trimmed)
+        case "integer":
+            return f"cast(round(try_cast(replace({trimmed}, ',', '.') as double)) as integer)"
+        case "number":
+            return f"try_cast(replace({trimmed}, ',', '.') as double)"
+        case "money":
+            return f"coalesce(try_cast({trimmed} as decimal(18, 2)), {_loose_amount(trimmed)})"
+        case "date":
+            formats = ", ".join(text(item) for item in DATE_FORMATS)
+            return f"coalesce(try_cast({trimmed} as timestamp), try_strptime({trimmed}, [{formats}]))"
+        case "flag":
+            yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
+            return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
+        case "list":
+            return f"list_filter(list_transform(string_split_regex({trimmed}, '[;|,]'), x -> lower(trim(x))), x -> x <> '')"
+        case _:
+            return trimmed
+
+
+def _from_native(column: SourceColumn, raw: str, native: str) -> str:
+    kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
+    if column.type in kinds:
+        return f"try_cast({raw} as {kinds[column.type]})"
+    if column.type == "list" and native.endswith("[]"):
+        return f"list_transform({raw}, x -> lower(trim(cast(x as varchar))))"
+    if column.type == "id" and native in ("DOUBLE", "FLOAT"):
+        return f"cast(try_cast({raw} as bigint) as varchar)"
+    return parsed(column, f"cast({raw} as varchar)", None)
+
+
+def _category(column: SourceColumn, trimmed: str) -> str:
+    """A known value in the playbook's spelling, whatever the case; anything else as it stands."""
+    if not column.values:
+        return trimmed
+    known = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
+    listed = ", ".join(text(value) for value in column.values)
+    return f"case when {trimmed} in ({listed}) then {trimmed} else coalesce(map {{{known}}}[lower({trimmed})], {trimmed}) end"
+
+
+def _loose_amount(trimmed: str) -> str:
+    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` is ambiguous and stays null."""
+    bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
+    cases = [
+        (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
+        (r"^[-+]?[0-9]+,([0-9]{1,2}|[0-9]{4,})$", f"replace({bare}, ',', '.')"),
+        (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),
+        (r"^[-+]?[0-9]{1,3}(,[0-9]{3}){2,}$", f"replace({bare}, ',', '')"),
+        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+$", f"replace(replace({bare}, '.', ''), ',', '.')"),
+        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
+    ]
+    branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
+    return f"try_cast(case {branches} end as decimal(18, 2))"
+
+
+_EMPTY = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+
+
+def read_rows(source: Source, scan: str, file: TableFile, native: Mapping[str, str]) -> str:
+    """The typed rows of one group of files. `scan` is the engine's table function over them.
+
+    Every contract column is there (null where the files lack it), with `source_file` and, for rejects,
+    `raw`: the row as a struct of the contract's columns as they were written.
+    """
+    items = []
+    for name, column in source.columns.items():
+        header = file.columns.get(name)
+        value = parsed(column, quote(header), native.get(header)) if header else f"cast(null as {_EMPTY.get(column.type, 'varchar')})"
+        items.append(f"{value} as {quote(name)}")
+    raw = ", ".join(
+        f"{text(name)}: cast({quote(file.columns[name]) if name in file.columns else 'null'} as varchar)" for name in source.columns
+    )
+    items += [f"{{{raw}}} as raw", "parse_filename(filename) as source_file"]
+    return f"select\n  {listing(items)}\nfrom {scan}"
+
+
+def customers(bound: Bound, rows: str) -> str:
+    """The customers table with `problem`, before duplicates are left out. Grain: one row of the file."""
+    business = bound.model.business
+    source = business.sources[business.customers]
+    key = id_column(source)
+    checks = [("no_id", f"{quote(key)} is null"), *_odd_cells(source)]
+    return f"select *, row_number() over () as row, {_problem(checks)} as problem\nfrom ({rows})"
+
+
+def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
+    """One row per customer: the first of the file, with the playbook's defaults where a cell is empty."""
+    source = bound.model.business.sources[bound.model.business.customers]
+    key = quote(id_column(source))
+    items = [f"cast({key} as {id_type}) as {key}"]
+    for name in source.columns:
+        if quote(name) == key:
+            continue
+        default = bound.defaults.get(name)
+        column = f"cast({quote(name)} as double)" if source.columns[name].type in _NUMBERS else quote(name)
+        items.append(f"coalesce({column}, {sql(default, 'duckdb')}) as {quote(name)}" if default else f"{column} as {quote(name)}")
+    return (
+        f"select {listing(items)}\nfrom {staged}\nwhere problem is null or problem <> 'no_id'\n"
+        f"qualify row_number() over (partition by {key} order by row) = 1\norder by 1"
+    )
+
+
+_NUMBERS = ("integer", "number", "money")
+
+
+def _odd_cells(source: Source) -> list[tuple[str, str]]:
+    """Cells of a row that can be read in part: unreadable or unknown, never a reason to lose the row."""
+    checks = []
+    for name, column in source.columns.items():
+        raw, value = f"nullif(trim(raw.{quote(name)}), '')", quote(name)
+        bounds = [f"{value} < {column.min}"] if column.min is not None else []
+        bounds += [f"{value} > {column.max}"] if column.max is not None else []
+        if column.type in ("integer", "number", "money", "flag", "date"):
+            unread = f"({raw} is not null and {value} is null)"
+            checks.append((f"unreadable:{name}", " or ".join([unread, *bounds])))
+        if column.type == "category" and column.values:
+            listed = ", ".join(text(item) for item in column.values)
+            checks.append((f"unknown:{name}", f"{value} is not null and {value} not in ({listed})"))
+    return checks
+
+
+def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -> str:
+    """An activity table's rows: value in hundredths of the playbook's currency, and `problem`.
+
+    Grain: one row of the file, duplicates still among them. Category columns hold '?' for an unknown value.
+    """
+    source = bound.model.business.sources[name]
+    key, window = quote(id_column(source)), horizon(bound.as_of, bound.model.business.horizon_months)
+    amount = "abs(amount)" if source.negative == "magnitude" else "amount"
+    derived = _direction(source)
+    columns = [f"try_cast({key} as {id_type}) as {key}", "cast(date as date) as date"]
+    for column, item in source.columns.items():
+        if item.type == "category" and item.values:
+            listed = ", ".join(text(value) for value in item.values)
+            known = f"case when {quote(column)} in ({listed}) then {quote(column)} when {quote(column)} is not null then '?' end"
+            columns.append(f"cast({known} as enum({listed}, '?')) as {quote(column)}")
+    checks = [
+        ("no_id", f"{key} is null"),
+        ("bad_date", "date is null"),
+        ("ambiguous_amount", r"amount is null and regexp_matches(raw.amount, '^\s*[-+]?[0-9]{1,3},[0-9]{3}\s*$')"),
+        ("bad_amount", "amount is null"),
+        ("zero_amount", "amount = 0"),
+        ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),
+        ("before_window", f"date < date '{window.start}'"),
+        *([("no_direction", "direction is null")] if derived else []),
+        ("unknown_customer", f"try_cast({key} as {id_type}) is null or not exists (from {customers} as c where c.{key} = try_cast(r.{key} as {id_type}))"),
+        *((reason, test) for reason, test in _odd_cells(source) if reason.startswith("unknown:")),
+        ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
+    ]
+    keyed = ", ".join(quote(column) for column in source.columns)
+    return f"""select {listing(columns)},
+  cast(round({amount} * {_rate(bound)} * 100) as double) as value,
+  hash({keyed}) as row_hash,
+  {_problem(checks)} as problem,
+  raw, source_file
+from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
+
+
+def id_column(source: Source) -> str:
+    """The column that holds the customer's code."""
+    return next(name for name, column in source.columns.items() if column.type == "id")
+
+
+def is_rejected(column: str = "problem") -> str:
+    """SQL: whether a row with this problem is left out."""
+    return f"{column} in ({', '.join(text(reason) for reason in REJECTED)})"
+
+
+def _problem(checks: list[tuple[str, str]]) -> str:
+    """The first thing wrong with a row, as a small enumeration; null for a clean row."""
+    reasons = ", ".join(text(reason) for reason, _ in checks)
+    branches = " ".join(f"when {test} then {text(reason)}" for reason, test in checks)
+    return f"cast(case {branches} end as enum({reasons}))"
+
+
+def _direction(source: Source) -> str:
+    """The direction as written, or where it is missing, as the type says."""
+    if not source.direction:
+        return ""
+    branches = " ".join(
+        f"when type in ({', '.join(text(kind) for kind in kinds)}) then {text(direction)}"
+        for direction, kinds in source.direction.items()
+    )
+    known = ", ".join(text(direction) for direction in source.direction)
+    return f"case when direction in ({known}) then direction {branches} end"
+
+
+def _rate(bound: Bound) -> str:
+    """Units of the playbook's currency per unit of the row's currency on the row's day; null where unknown."""
+    business = bound.model.business
+    branches = []
+    for currency, name in business.currencies.items():
+        if name is None:
+            branches.append(f"when {text(currency)} then 1")
+            continue
+        dated = steps(bound.model.params[name])
+        inner = " ".join(f"when date >= date '{start}' then {value}" for start, value in dated[:-1])
+        rate = f"case {inner} else {dated[-1][1]} end" if inner else str(dated[-1][1])
+        branches.append(f"when {text(currency)} then {rate}")
+    return f"case coalesce(currency, {text(business.currency)}) {' '.join(branches)} end"

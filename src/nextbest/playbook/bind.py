@@ -1,0 +1,303 @@
+"""From a loaded playbook to one bound for a day: every expression parsed, every name resolved, all problems told.
+
+What the plan needs follows from what the playbook names: only cells that some rule reads are computed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TypeVar
+
+from nextbest.errors import PlaybookError, Problem
+from nextbest.playbook.load import Loaded
+from nextbest.playbook.model import Condition, Fact, Measure, Offer, Option, Param, Playbook
+from nextbest.playbook.params import value_on
+from nextbest.rules.parse import ParamValue, Rule, RuleError, Scope, bind, cell
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BoundOption:
+    """One wording: when it may be used, and its text by language."""
+
+    when: Rule | None
+    text: dict[str, str]
+
+
+@dataclass(frozen=True)
+class BoundOffer:
+    """One offer with its rules bound. `today` is what the customer gets now, taken off the benefit."""
+
+    id: str
+    model: Offer
+    eligible: dict[str, Rule]
+    suitable: dict[str, Rule]
+    terms: dict[str, Rule]
+    cap: Rule | None
+    today: Rule | None
+    facts: dict[str, Rule]
+    parts: dict[str, list[BoundOption]]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A playbook bound for an as-of day."""
+
+    loaded: Loaded = field(repr=False)
+    as_of: date
+    measures: dict[str, Measure]
+    features: dict[str, Rule]
+    signals: dict[str, Rule]
+    offers: tuple[BoundOffer, ...]
+    defaults: dict[str, Rule]
+    profiling: Rule
+    marketing: Rule
+    propensity: Rule
+    score: Rule
+    confidence: Rule
+    plurals: dict[str, Rule]
+
+    @property
+    def model(self) -> Playbook:
+        """The playbook as written."""
+        return self.loaded.model
+
+    @property
+    def customer_columns(self) -> tuple[str, ...]:
+        """Columns of the customers table, the id among them."""
+        return tuple(self.model.business.sources[self.model.business.customers].columns)
+
+    def rules(self) -> Iterable[Rule]:
+        """Every rule over one customer's row."""
+        yield from (*self.features.values(), *self.signals.values(), self.profiling, self.marketing)
+        for offer in self.offers:
+            for group in (offer.eligible, offer.suitable, offer.terms, offer.facts):
+                yield from group.values()
+            yield from (rule for rule in (offer.cap, offer.today) if rule)
+            yield from (option.when for options in offer.parts.values() for option in options if option.when)
+
+    def cells(self) -> dict[str, list[tuple[str, bool]]]:
+        """Measure id → the (key, is_count) that some rule reads, each sum with its count beside it."""
+        used = {column for rule in self.rules() for column in rule.columns if column.endswith("]")}
+        needed: dict[str, list[tuple[str, bool]]] = {}
+        for name, measure in self.measures.items():
+            for key in keys_of(self.model, measure):
+                sums, counts = cell(measure.sum, key) in used, cell(measure.count, key) in used
+                needed.setdefault(name, []).extend(
+                    ([(key, False)] if sums else []) + ([(key, True)] if sums or counts else [])
+                )
+        return needed
+
+    def roots(self, rule: Rule) -> tuple[str, ...]:
+        """The cells and customer columns behind a rule, through any features it names."""
+        found: dict[str, None] = {}
+        for column in rule.columns:
+            inner = self.features.get(column) or self.signals.get(column)
+            found.update(dict.fromkeys(self.roots(inner) if inner else (column,)))
+        return tuple(found)
+
+
+def keys_of(playbook: Playbook, measure: Measure) -> tuple[str, ...]:
+    """The keys that a measure can be asked for: the known values of the column it is split by."""
+    business = playbook.business
+    if measure.by == "month_back":
+        return tuple(str(back) for back in range(1, business.horizon_months + 1))
+    source = business.sources.get(measure.of)
+    column = source.columns.get(measure.by) if source else None
+    return tuple(column.values) if column else ()
+
+
+class _Binder:
+    """Binds one expression after another and gathers the problems."""
+
+    def __init__(self, loaded: Loaded, as_of: date):
+        self.loaded, self.as_of, self.problems = loaded, as_of, list[Problem]()
+
+    def rule(self, text: object, scope: Scope, *path: str) -> Rule:
+        try:
+            return bind(_text(text), scope)
+        except RuleError as error:
+            self.say(error.what, error.fix, *path)
+            return bind("null", scope)
+
+    def say(self, what: str, fix: str, *path: str) -> None:
+        self.problems.append(Problem(f"{self.loaded.where(*path)} ({'.'.join(path)})", what, fix))
+
+    def params(self, params: dict[str, Param], *path: str) -> dict[str, ParamValue]:
+        values = {}
+        for name, param in params.items():
+            value = value_on(param, self.as_of)
+            if value is None:
+                self.say(
+                    f"no value on {self.as_of}: the first starts {min(param.values)}", "add the value in force", *path, name
+                )
+                value = param.values[min(param.values)]
+            values[name] = value
+        return values
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def bound(loaded: Loaded, as_of: date) -> Bound:
+    """Bind a playbook for a day. Raises PlaybookError with every unknown name and rule outside the language."""
+    model, binder = loaded.model, _Binder(loaded, as_of)
+    business = model.business
+    customers = business.sources.get(business.customers)
+    if customers is None:
+        raise PlaybookError([Problem(loaded.where("business", "customers"), f"no source '{business.customers}'")])
+    params: dict[str, ParamValue] = {"months": business.horizon_months, **binder.params(model.params, "params")}
+    measures = model.features.measures
+    for name, measure in measures.items():
+        if not keys_of(model, measure):
+            binder.say(
+                f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name
+            )
+    base = Scope(
+        frozenset(customers.columns),
+        {
+            name: keys
+            for measure in measures.values()
+            if (keys := keys_of(model, measure))
+            for name in (measure.sum, measure.count)
+        },
+        params,
+    )
+    _check_names(binder, model, base)
+    with_features = base.adding(model.features.features)
+    features = {
+        name: binder.rule(feature.value, with_features, "features", "features", name)
+        for name, feature in model.features.features.items()
+    }
+    known = with_features.adding(model.features.population)
+    signals = {name: binder.rule(signal.strength, known, "signals", name) for name, signal in model.signals.items()}
+    with_signals = known.adding(model.signals)
+    result = Bound(
+        loaded=loaded,
+        as_of=as_of,
+        measures=measures,
+        features=_ordered(binder, features),
+        signals=signals,
+        offers=tuple(_offer(binder, offer, with_signals) for offer in model.offers.values()),
+        defaults={
+            name: binder.rule(value, Scope(frozenset(), {}, params), "business", "defaults", name)
+            for name, value in business.defaults.items()
+        },
+        profiling=binder.rule(model.contact.profiling.when, base, "contact", "profiling"),
+        marketing=binder.rule(model.contact.marketing.when, base, "contact", "marketing"),
+        propensity=binder.rule(
+            business.arbitration.propensity, Scope(frozenset({"evidence"}), {}, params), "business", "arbitration", "propensity"
+        ),
+        score=binder.rule(
+            business.arbitration.score,
+            Scope(frozenset({"evidence", "propensity", "benefit", "lever"}), {}, params),
+            "business", "arbitration", "score",
+        ),  # fmt: skip
+        confidence=binder.rule(
+            business.arbitration.confidence,
+            Scope(frozenset({"propensity"}), {}, params),
+            "business", "arbitration", "confidence",
+        ),  # fmt: skip
+        plurals={
+            language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
+            for language, voice in model.voices.items()
+        },
+    )
+    if binder.problems:
+        raise PlaybookError(binder.problems)
+    return result
+
+
+def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
+    path = ("offers", offer.id)
+    scope = scope.adding(params=binder.params(offer.params, *path, "params"))
+    for name in offer.evidence.signals:
+        if name not in binder.loaded.model.signals:
+            known = ", ".join(sorted(binder.loaded.model.signals))
+            binder.say(f"unknown signal '{name}'", f"known: {known}", *path, "evidence", "signals", name)
+
+    def conditions(items: dict[str, Condition], key: str) -> dict[str, Rule]:
+        return _each(items, lambda name, item: binder.rule(item.when, scope, *path, key, name))
+
+    benefit, messages = offer.benefit, offer.messages
+    fact_scope = scope.adding(["benefit", *(f"term_{name}" for name in benefit.terms)])
+
+    def options(part: str, items: list[Option]) -> list[BoundOption]:
+        return [
+            BoundOption(
+                binder.rule(item.when, fact_scope, *path, "messages", part, str(index), "when")
+                if item.when is not None
+                else None,
+                item.text,
+            )
+            for index, item in enumerate(items)
+        ]
+
+    def fact(name: str, item: Fact) -> Rule:
+        return binder.rule(item.value, fact_scope, *path, "messages", "facts", name)
+
+    return BoundOffer(
+        id=offer.id,
+        model=offer,
+        eligible=conditions(offer.eligible, "eligible"),
+        suitable=conditions(offer.suitable, "suitable"),
+        terms=_each(
+            benefit.terms, lambda name, term: binder.rule(term.value, scope, *path, "benefit", "terms", name)
+        ),
+        cap=binder.rule(benefit.cap, scope, *path, "benefit", "cap") if benefit.cap is not None else None,
+        today=binder.rule(benefit.today.value, scope, *path, "benefit", "today") if benefit.today else None,
+        facts=_each(messages.facts, fact),
+        parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
+    )
+
+
+def _each(items: dict[str, T], make: Callable[[str, T], Rule]) -> dict[str, Rule]:
+    return {name: make(name, item) for name, item in items.items()}
+
+
+def _check_names(binder: _Binder, model: Playbook, base: Scope) -> None:
+    """One name, one meaning: what a rule may name must not exist twice."""
+    seen = set(base.columns) | set(base.measures)
+    groups = (
+        ("features", "features", model.features.features),
+        ("features", "population", model.features.population),
+        ("signals", "", model.signals),
+    )
+    for file, group, names in groups:
+        for name in names:
+            if name in seen:
+                binder.say(f"the name '{name}' is taken", "rename one of them", *filter(None, (file, group, name)))
+            seen.add(name)
+    business = model.business
+    for currency, param in business.currencies.items():
+        if param is not None and param not in model.params:
+            binder.say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
+    for name, item in model.features.population.items():
+        if item.of not in model.features.features:
+            binder.say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
+    for name, offer in model.offers.items():
+        if offer.id != name:
+            binder.say(f"the file is {name}.yaml, the id '{offer.id}'", "make them the same", "offers", name, "id")
+    for language in business.languages:
+        if language not in model.voices:
+            binder.say(f"no voice/{language}.yaml", "write the voice or drop the language", "business", "languages")
+    if business.channel not in model.channels:
+        binder.say(f"unknown channel '{business.channel}'", "declare it in channels.yaml", "business", "channel")
+    for name in business.defaults:
+        if name not in base.columns:
+            binder.say(f"'{name}' is not a customer column", "declare it in sources", "business", "defaults", name)
+
+
+def _ordered(binder: _Binder, features: dict[str, Rule]) -> dict[str, Rule]:
+    """Features so that each stands after those it names."""
+    done: dict[str, Rule] = {}
+    while rest := {name: rule for name, rule in features.items() if name not in done}:
+        ready = {n: r for n, r in rest.items() if not any(column in rest for column in r.columns)}
+        if not ready:
+            for name in rest:
+                binder.say("features name each other in a circle", "break the circle", "features", "features", name)
+            return features
+        done |= ready
+    return done

@@ -1,0 +1,91 @@
+"""One customer through one offer in plain Python: the oracle of the batch, the examples and the explanation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nextbest.playbook.bind import Bound, BoundOffer, keys_of
+from nextbest.rules.functions import round_half_away
+from nextbest.rules.parse import cell
+from nextbest.rules.reference import evaluate
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one offer comes to for one customer. Terms add up to the benefit, in currency per month."""
+
+    eligibility_failed: tuple[str, ...]
+    suitability_failed: tuple[str, ...]
+    terms: dict[str, float]
+    benefit: float
+    evidence: float
+    propensity: float
+    score: float
+    confidence: float
+
+    @property
+    def eligible(self) -> bool:
+        """Whether every eligibility rule holds."""
+        return not self.eligibility_failed
+
+    @property
+    def suitable(self) -> bool:
+        """Whether every suitability rule holds."""
+        return not self.suitability_failed
+
+
+def empty_row(bound: Bound) -> Row:
+    """A customer of whom nothing is known and who did nothing."""
+    row: Row = dict.fromkeys(bound.customer_columns)
+    for measure in bound.measures.values():
+        for key in keys_of(bound.model, measure):
+            row |= {cell(measure.sum, key): 0.0, cell(measure.count, key): 0.0}
+    return row | {name: item.default for name, item in bound.model.features.population.items()}
+
+
+def with_features(bound: Bound, row: Mapping[str, Any]) -> Row:
+    """The row with features and signals added; those that the row brings stay as they are."""
+    full = dict(row)
+    for name, rule in bound.features.items():
+        full.setdefault(name, None)
+        if name not in row:
+            full[name] = evaluate(rule, full)
+    for name, rule in bound.signals.items():
+        if name not in row:
+            full[name] = min(1.0, max(0.0, float(evaluate(rule, full) or 0.0)))
+    return full
+
+
+def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
+    """What `offer` comes to on a row that has features and signals."""
+    terms = {name: _money(evaluate(rule, row)) for name, rule in offer.terms.items()}
+    gained = sum(terms.values())
+    cap = evaluate(offer.cap, row) if offer.cap else None
+    if cap is not None and gained > cap:
+        terms["cap"] = _money(cap - gained)
+    today = _money(evaluate(offer.today, row)) if offer.today else 0.0
+    if today:
+        terms["today"] = -min(max(today, 0.0), max(_money(sum(terms.values())), 0.0))
+    benefit = _money(sum(terms.values()))
+    model = offer.model
+    evidence = model.evidence.prior + sum(
+        points * row[signal] for signal, points in model.evidence.signals.items()
+    )
+    propensity = evaluate(bound.propensity, {"evidence": evidence})
+    values = {"evidence": evidence, "propensity": propensity, "benefit": benefit, "lever": model.lever}
+    return Outcome(
+        eligibility_failed=tuple(name for name, rule in offer.eligible.items() if not evaluate(rule, row)),
+        suitability_failed=tuple(name for name, rule in offer.suitable.items() if not evaluate(rule, row)),
+        terms=terms,
+        benefit=benefit,
+        evidence=evidence,
+        propensity=propensity,
+        score=evaluate(bound.score, values),
+        confidence=evaluate(bound.confidence, values),
+    )
+
+
+def _money(value: float | None) -> float:
+    return round_half_away(value or 0.0, 2)

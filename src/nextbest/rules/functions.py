@@ -1,0 +1,110 @@
+"""The functions a rule may call: what each means, its tree for an engine, and its Python twin.
+
+A function is here when engines differ on it or when it says a business thought in one word. Its `sql` is
+expanded into the tree before rendering, so every engine runs the same arithmetic; its `python` is written
+apart, and the generative tests hold the two against each other.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp, parse_one
+
+Value = Any
+
+
+@dataclass(frozen=True)
+class Function:
+    """A call allowed in rules. `sql` uses the argument names as columns; None means the engine has it as it is."""
+
+    arguments: tuple[str, ...]
+    meaning: str
+    python: Callable[..., Value]
+    sql: str | None = None
+    variadic: bool = False
+
+    def expand(self, arguments: list[exp.Expression]) -> exp.Expression | None:
+        """The call as a tree of plain SQL, or None where the engine's own function is used."""
+        if self.sql is None:
+            return None
+        named = dict(zip(self.arguments, arguments, strict=True))
+        return parse_one(self.sql, dialect="duckdb").transform(
+            lambda node: exp.paren(named[node.name].copy()) if isinstance(node, exp.Column) else node
+        )
+
+
+def _strict(function: Callable[..., Value]) -> Callable[..., Value]:
+    """SQL's rule: no value in, no value out."""
+    return lambda *values: None if any(value is None for value in values) else function(*values)
+
+
+def round_half_away(value: float, digits: int = 0) -> float:
+    """Round half away from zero, as engines do (Python rounds half to even)."""
+    scaled = abs(value) * 10**digits
+    return math.copysign(math.floor(scaled + 0.5) / 10**digits, value)
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high`, straight in between."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def divide(over: Value, under: Value) -> Value:
+    """Division without an accident: nothing divided by nothing is unknown."""
+    return None if over is None or under is None or under == 0 else over / under
+
+
+def _present(values: tuple[Value, ...]) -> list[Value]:
+    return [value for value in values if value is not None]
+
+
+def _top_sum(values: dict[str, Value], count: int) -> float:
+    return float(sum(sorted((value or 0 for value in values.values()), reverse=True)[: int(count)]))
+
+
+def _top_key(values: dict[str, Value], place: int) -> str | None:
+    ordered = sorted(((-(value or 0), key) for key, value in values.items() if (value or 0) > 0))
+    return ordered[int(place) - 1][1] if len(ordered) >= place else None
+
+
+FUNCTIONS: dict[str, Function] = {
+    "abs": Function(("x",), "size without sign", _strict(abs)),
+    "ceil": Function(("x",), "next whole number up", _strict(math.ceil)),
+    "floor": Function(("x",), "next whole number down", _strict(math.floor)),
+    "round": Function(("x", "digits"), "round half away from zero", _strict(round_half_away), variadic=True),
+    "exp": Function(("x",), "e to the power x", _strict(math.exp)),
+    "ln": Function(("x",), "natural logarithm", _strict(math.log)),
+    "sqrt": Function(("x",), "square root", _strict(math.sqrt)),
+    "lower": Function(("text",), "lower case", _strict(str.lower)),
+    "length": Function(("text",), "number of characters", _strict(len)),
+    "coalesce": Function(
+        ("x", "otherwise"),
+        "first known value",
+        lambda *values: next((value for value in values if value is not None), None),
+        variadic=True,
+    ),
+    "least": Function(
+        ("a", "b"), "smallest known value", lambda *v: min(_present(v), default=None), variadic=True
+    ),
+    "greatest": Function(
+        ("a", "b"), "largest known value", lambda *v: max(_present(v), default=None), variadic=True
+    ),
+    "ramp": Function(
+        ("value", "low", "high"),
+        "0 up to low, 1 from high, straight in between",
+        _strict(ramp),
+        "case when value is null then null "
+        "else greatest(0.0, least(1.0, (value - low) / (high - low))) end",
+    ),
+    "ratio": Function(
+        ("a", "b"),
+        "a / b, and 0 where b is 0 or unknown",
+        lambda a, b: divide(a, b) or 0.0,
+        "coalesce(a / nullif(b, 0), 0)",
+    ),
+    "top_sum": Function(("measure", "count"), "sum of the largest cells of a measure", _top_sum),
+    "top_key": Function(("measure", "place"), "name of the n-th largest cell of a measure", _top_key),
+}
+"""Name → function. `top_sum` and `top_key` take a whole measure (`top_sum(spend, 3)`)."""

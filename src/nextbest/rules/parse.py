@@ -1,0 +1,176 @@
+"""From a rule's text to a checked tree that names only known things.
+
+`parse` accepts the language (a closed list of node types and functions); `bind` resolves names: a parameter
+becomes its number, a cell such as `spend['Такси']` becomes the column that holds it. What comes out is plain
+scalar SQL over one row of columns, the same for the batch, one customer, an explanation and a test.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from nextbest.rules.functions import FUNCTIONS
+
+ParamValue = float | int | str | bool
+
+_NODES = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or,
+    exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod,
+    exp.Between, exp.In, exp.Is, exp.Case, exp.If, exp.Bracket, exp.Anonymous,
+)  # fmt: skip
+
+
+class RuleError(ValueError):
+    """A rule outside the language or naming something unknown. `fix` says what to write instead."""
+
+    def __init__(self, what: str, fix: str = ""):
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a rule may name. `measures` maps a measure to its keys; `cells` says how a key's column is called."""
+
+    columns: frozenset[str]
+    measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+
+    def adding(self, columns: Iterable[str] = (), params: Mapping[str, ParamValue] | None = None) -> "Scope":
+        """This scope and more names; a later parameter hides an earlier one of the same name."""
+        return Scope(self.columns | set(columns), self.measures, {**self.params, **(params or {})})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A bound rule: its text as written, and its tree over columns."""
+
+    text: str
+    tree: exp.Expression
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the rule reads, in order of first use."""
+        return tuple(dict.fromkeys(column.name for column in self.tree.find_all(exp.Column, bfs=False)))
+
+
+def cell(measure: str, key: str) -> str:
+    """The column that holds one cell of a measure, e.g. `spend[Такси]`."""
+    return f"{measure}[{key}]"
+
+
+def literal(value: ParamValue) -> exp.Expression:
+    """A Python value as a tree node."""
+    return exp.convert(value)
+
+
+def parse(text: str) -> exp.Expression:
+    """The tree of one scalar expression of the rule language. Raises RuleError."""
+    try:
+        trees = sqlglot.parse(str(text), dialect="duckdb")
+    except SqlglotError as error:
+        detail = error.errors[0] if getattr(error, "errors", None) else {}
+        near = f" near '{detail['highlight']}'" if detail.get("highlight") else ""
+        raise RuleError(f"not a valid expression{near}", "write one SQL expression, e.g. age >= 18") from None
+    if len(trees) != 1 or trees[0] is None:
+        raise RuleError("not one expression", "write exactly one SQL expression")
+    tree = trees[0].transform(_as_call)
+    for node in tree.walk():
+        if not isinstance(node, _NODES):
+            raise RuleError(
+                f"'{node.key}' is outside the rule language",
+                "rules use arithmetic, comparisons, and/or/not, between, in, is null, case, and: "
+                + ", ".join(FUNCTIONS),
+            )
+        if isinstance(node, exp.Anonymous):
+            _check_call(node)
+        if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
+            raise RuleError("'in' takes a list of values", "write x in ('a', 'b')")
+    return tree
+
+
+def _as_call(node: exp.Expression) -> exp.Expression:
+    """Functions that the parser knows by class become plain calls, so that one shape serves all."""
+    if isinstance(node, exp.Func) and not isinstance(node, _NODES):
+        arguments = []
+        for value in (node.args.get(name) for name in node.arg_types):
+            arguments += [item for item in (value if isinstance(value, list) else [value]) if item is not None]
+        return exp.Anonymous(
+            this=node.sql_name().lower(),
+            expressions=[item.transform(_as_call) for item in arguments if isinstance(item, exp.Expression)],
+        )
+    return node
+
+
+def _check_call(node: exp.Anonymous) -> None:
+    name = node.name.lower()
+    function = FUNCTIONS.get(name)
+    if function is None:
+        raise RuleError(f"unknown function '{name}'", _did_you_mean(name, FUNCTIONS))
+    given = len(node.expressions)
+    if given != len(function.arguments) and not (function.variadic and given >= 1):
+        raise RuleError(
+            f"{name} takes {len(function.arguments)} values, {given} given",
+            f"{name}({', '.join(function.arguments)})",
+        )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return "did you mean " + " or ".join(close) + "?" if close else "known: " + ", ".join(names[:12]) + " …"
+
+
+def bind(text: str, scope: Scope) -> Rule:
+    """The rule with every name resolved against `scope`. Raises RuleError with a 'did you mean'."""
+    return Rule(str(text), parse(text).transform(_resolve, scope))
+
+
+def _resolve(node: exp.Expression, scope: Scope) -> exp.Expression:
+    if isinstance(node, exp.Bracket):
+        return _resolve_cell(node, scope)
+    if isinstance(node, exp.Anonymous) and node.name.lower() in ("top_sum", "top_key"):
+        return _resolve_top(node, scope)
+    if isinstance(node, exp.Column):
+        if node.table == "p":
+            if node.name not in scope.params:
+                raise RuleError(f"unknown parameter 'p.{node.name}'", _did_you_mean(node.name, scope.params))
+            return literal(scope.params[node.name])
+        if node.table or isinstance(node.this, exp.Star):
+            raise RuleError(f"'{node.sql()}' is not a name here", "parameters are p.name; all else is bare")
+        if node.name in scope.measures and not isinstance(node.parent, exp.Bracket | exp.Anonymous):
+            raise RuleError(f"'{node.name}' needs a key", f"write {node.name}['{scope.measures[node.name][0]}']")
+        if node.name not in scope.columns and node.name not in scope.measures:
+            raise RuleError(f"unknown name '{node.name}'", _did_you_mean(node.name, [*scope.columns, *scope.measures]))
+    return node
+
+
+def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expression:
+    measure = node.this.name if isinstance(node.this, exp.Column) else ""
+    if measure not in scope.measures:
+        raise RuleError(f"unknown measure '{measure or node.this.sql()}'", _did_you_mean(measure, scope.measures))
+    columns = []
+    for key in node.expressions:
+        name = key.name if isinstance(key, exp.Literal) else ""
+        if name not in scope.measures[measure]:
+            raise RuleError(
+                f"{measure} has no '{name or key.sql()}'", _did_you_mean(name, scope.measures[measure])
+            )
+        columns.append(exp.column(cell(measure, name), quoted=True))
+    total: exp.Expression = columns[0]
+    for column in columns[1:]:
+        total = exp.Add(this=total, expression=column)
+    return exp.paren(total, copy=False) if len(columns) > 1 else total
+
+
+def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expression:
+    measure, place = node.expressions
+    if measure.name not in scope.measures or not isinstance(place, exp.Literal):
+        raise RuleError(f"{node.name} takes a measure and a whole number", f"{node.name}(spend, 3)")
+    cells = [exp.column(cell(measure.name, key), quoted=True) for key in scope.measures[measure.name]]
+    return exp.Anonymous(this=node.name.lower(), expressions=[place.copy(), *cells])

@@ -1,0 +1,57 @@
+"""From a bound rule to SQL for the engine in use."""
+
+from sqlglot import exp
+
+from nextbest.rules.functions import FUNCTIONS
+from nextbest.rules.parse import Rule
+
+
+def tree(rule: Rule) -> exp.Expression:
+    """The rule's tree with our own functions expanded into what every engine has."""
+    return rule.tree.transform(_expand)
+
+
+def sql(rule: Rule, dialect: str) -> str:
+    """The rule as one scalar SQL expression."""
+    return tree(rule).sql(dialect=dialect)
+
+
+def _expand(node: exp.Expression) -> exp.Expression:
+    if isinstance(node, exp.Anonymous):
+        if node.name in ("top_sum", "top_key"):
+            return _top(node)
+        arguments = [argument.transform(_expand) for argument in node.expressions]
+        expanded = FUNCTIONS[node.name.lower()].expand(arguments)
+        return exp.Anonymous(this=node.name, expressions=arguments) if expanded is None else exp.paren(expanded)
+    if isinstance(node, exp.Div | exp.Mod):
+        # Engines disagree on a division by zero (null, error, infinity); here it is always null.
+        under = exp.Nullif(this=node.expression.transform(_expand), expression=exp.Literal.number(0))
+        return type(node)(this=node.this.transform(_expand), expression=under, **_flags(node))
+    return node
+
+
+def _flags(node: exp.Expression) -> dict[str, bool]:
+    return {key: value for key, value in node.args.items() if key in ("typed", "safe")}
+
+
+def _top(node: exp.Anonymous) -> exp.Expression:
+    place, *cells = node.expressions
+    if node.name == "top_sum":
+        ordered = exp.func("list_reverse_sort", exp.Array(expressions=[exp.func("coalesce", c, "0") for c in cells]))
+        return exp.func("list_sum", exp.func("list_slice", ordered, exp.Literal.number(1), place))
+    pairs = [
+        exp.Struct(
+            expressions=[
+                exp.PropertyEQ(this=exp.to_identifier("v"), expression=exp.Neg(this=c)),
+                exp.PropertyEQ(this=exp.to_identifier("k"), expression=exp.Literal.string(_key(c.name))),
+            ]
+        )
+        for c in cells
+    ]
+    best = exp.func("list_extract", exp.func("list_sort", exp.Array(expressions=pairs)), place)
+    value, key = (exp.func("struct_extract", best, exp.Literal.string(part)) for part in ("v", "k"))
+    return exp.case().when(exp.LT(this=value, expression=exp.Literal.number(0)), key)
+
+
+def _key(column: str) -> str:
+    return column[column.index("[") + 1 : -1]
