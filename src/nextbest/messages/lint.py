@@ -1,5 +1,7 @@
 """The editorial linter: a voice's rules as SQL over a column of texts. The rules are data, the engine is RE2."""
 
+import re
+
 from nextbest.plan.stage import text
 from nextbest.playbook.model import LintRule, Playbook, Tokens, Voice
 
@@ -16,13 +18,56 @@ def rules_of(playbook: Playbook, language: str, channel: str) -> dict[str, LintR
 
 def failed_rules(playbook: Playbook, language: str, channel: str, column: str) -> str:
     """SQL: the list of rules that the text in `column` breaks; null where there is no text."""
+    return _failed([_length(playbook, channel, column), *_checks(rules_of(playbook, language, channel), column)], column)
+
+
+def by_text(playbook: Playbook, language: str, channel: str, column: str) -> str:
+    """SQL: the broken rules among those that depend on the very digits of a text, its length among them."""
+    rules = {n: r for n, r in rules_of(playbook, language, channel).items() if _names_digits(r)}
+    return _failed([_length(playbook, channel, column), *_checks(rules, column)], column)
+
+
+def by_shape(playbook: Playbook, language: str, channel: str, column: str) -> str:
+    """SQL: the broken rules among those that hold for all texts of one shape alike."""
+    rules = {n: r for n, r in rules_of(playbook, language, channel).items() if not _names_digits(r)}
+    return _failed(_checks(rules, column), column)
+
+
+def by_name(playbook: Playbook, language: str, channel: str, column: str) -> str:
+    """SQL: the rules that a greeting breaks by itself, so that it may not stand for every other greeting."""
+    rules = {n: r for n, r in rules_of(playbook, language, channel).items() if not r.require}
+    return _failed(_checks(rules, column), column)
+
+
+def shape(column: str, greeting: str) -> str:
+    """SQL: a text with every digit as 0 and a harmless greeting as one and the same.
+
+    Texts of one shape break the same rules, but for rules that name a digit. A million texts have some
+    thousand shapes, and each is linted once.
+    """
+    start = f"case when {greeting} = '' then {column} else 'Ы, ' || substring({column}, length({greeting}) + 1) end"
+    return f"translate({start}, '123456789', '000000000')"
+
+
+def _names_digits(rule: LintRule) -> bool:
+    patterns = [*rule.forbid, *rule.at_most, rule.require or ""]
+    if rule.tokens:
+        patterns += [rule.tokens.find, rule.tokens.allow_pattern or "", *rule.tokens.allow]
+    rest = re.sub(r"\[0-9\]|\\[px]\{[^}]*\}|\{[0-9,]*\}", "", " ".join(patterns))
+    return any(character.isdigit() for character in rest)
+
+
+def _length(playbook: Playbook, channel: str, column: str) -> str:
     fewest, most = playbook.channels[channel].length
-    checks = [f"case when length({column}) not between {fewest} and {most} then {text(LENGTH)} end"]
-    checks += [
-        f"case when {breaks(rule, column)} then {text(name)} end"
-        for name, rule in rules_of(playbook, language, channel).items()
-    ]
-    return f"case when {column} is not null then list_filter([{', '.join(checks)}], x -> x is not null) end"
+    return f"case when length({column}) not between {fewest} and {most} then {text(LENGTH)} end"
+
+
+def _checks(rules: dict[str, LintRule], column: str) -> list[str]:
+    return [f"case when {breaks(rule, column)} then {text(name)} end" for name, rule in rules.items()]
+
+
+def _failed(checks: list[str], column: str) -> str:
+    return f"case when {column} is not null then list_filter(cast([{', '.join(checks)}] as varchar[]), x -> x is not null) end"
 
 
 def breaks(rule: LintRule, column: str) -> str:

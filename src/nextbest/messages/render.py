@@ -8,7 +8,7 @@ from itertools import product
 
 from sqlglot import exp
 
-from nextbest.messages.lint import failed_rules
+from nextbest.messages import lint
 from nextbest.messages.locale import written
 from nextbest.messages.template import GREET, MONTH, concatenation, names
 from nextbest.plan.stage import Stage, listing, quote, text
@@ -49,9 +49,9 @@ def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
 def texts(bound: Bound, place: int, language: str, source: str = "addressed") -> str:
     """A SELECT that writes the message of one offer in one language for all customers it is for.
 
-    Columns: the customer's code, offer, language, treatment (e.g. `observe-1 help-2 act-1`), message, facts
-    (each with its value as written and its source expression's name), failed (lint rules), choice. The message
-    is null where no treatment is true, fits and is not yet tried.
+    Columns: the customer's code, offer, language, treatment (e.g. `observe-1 help-2 act-1`), message, greet,
+    facts (each as it is written in the text), choice. The message is null where no treatment is true, fits and
+    is not yet tried.
     """
     offer = bound.offers[place - 1]
     business, channel = bound.model.business, bound.model.channels[bound.model.business.channel]
@@ -94,10 +94,16 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
             parts.append(f"{said} as {quote(f'{part}{index}')}")
     select = f"select *,\n  {listing(parts)}\nfrom ({select})"
     fewest, most = channel.length
+    lengths = [
+        f"length({quote(f'{part}{index}')}) as {quote(f'length.{part}{index}')}"
+        for part in PARTS
+        for index in range(len(offer.parts[part]))
+    ]
+    select = f"select *,\n  {listing(lengths)}\nfrom ({select})"
     fits, said, treatments = [], [], []
     for choice, places in enumerate(combinations(offer), 1):
         pieces = [quote(f"{part}{index}") for part, index in zip(PARTS, places, strict=True)]
-        long = " + ".join(f"length({piece})" for piece in pieces)
+        long = " + ".join(quote(f"length.{part}{index}") for part, index in zip(PARTS, places, strict=True))
         fits.append(f"when {long} + 2 between {fewest} and {most} and not list_contains(tried, {choice}) then {choice}")
         said.append(f"when {choice} then {' || chr(32) || '.join(pieces)}")
         label = " ".join(f"{part}-{index + 1}" for part, index in zip(PARTS, places, strict=True))
@@ -112,9 +118,55 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
     shown = f"list_filter([{stated}], x -> x is not null)" if stated else "null"
     return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, choice,
   case choice {" ".join(treatments)} end as treatment, message,
-  case when message is not null then {shown} end as facts,
-  {failed_rules(bound.model, language, business.channel, "message")} as failed
+  case when message is not null then {shown} end as facts, greet
 from ({select})"""
+
+
+def greetings(bound: Bound) -> Stage:
+    """Which greetings may stand for one another before the linter. Grain: one greeting and language."""
+    channel = bound.model.business.channel
+    selects = [
+        f"select language, greet, len({lint.by_name(bound.model, language, channel, 'greet')}) = 0 as harmless "
+        f"from (select distinct language, greet from drafts where language = {text(language)})"
+        for language in bound.model.business.languages
+    ]
+    return Stage("greetings", "one greeting and language", "\nunion all\n".join(selects))
+
+
+def shaped(bound: Bound) -> Stage:
+    """Drafts with their shape. Grain: one customer with a first offer."""
+    greeting = "case when harmless then greet else '' end"
+    return Stage(
+        "shaped",
+        "one customer with a first offer",
+        f"select d.*, hash({lint.shape('message', greeting)}) as shape from drafts as d join greetings using (language, greet)",
+    )
+
+
+def shapes(bound: Bound) -> Stage:
+    """Every shape of text with the rules it breaks. Grain: one shape and language."""
+    channel = bound.model.business.channel
+    selects = [
+        f"select language, shape, {lint.by_shape(bound.model, language, channel, 'example')} as broken "
+        f"from (select language, shape, min(message) as example from shaped where language = {text(language)} group by all)"
+        for language in bound.model.business.languages
+    ]
+    return Stage("shapes", "one shape and language", "\nunion all\n".join(selects))
+
+
+def linted(bound: Bound, name: str) -> Stage:
+    """Drafts with the rules they break. Grain: one customer with a first offer."""
+    channel = bound.model.business.channel
+    own = " ".join(
+        f"when {text(language)} then {lint.by_text(bound.model, language, channel, 'message')}"
+        for language in bound.model.business.languages
+    )
+    return Stage(
+        name,
+        "one customer with a first offer",
+        f"select s.* exclude (greet, shape), list_concat(broken, case s.language {own} end) as failed "
+        "from shaped as s left join shapes using (language, shape)",
+    )
 
 
 def _offer_columns(offer: BoundOffer) -> dict[str, str]:

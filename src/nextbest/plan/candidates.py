@@ -104,10 +104,8 @@ def _all(rules: Mapping[str, Rule]) -> str:
 
 
 def _failed(rules: Mapping[str, Rule]) -> str:
-    if not rules:
-        return "cast([] as varchar[])"
     checks = ", ".join(f"case when not coalesce({sql(rule, 'duckdb')}, false) then {text(name)} end" for name, rule in rules.items())
-    return f"case when {_all(rules)} then cast([] as varchar[]) else list_filter([{checks}], x -> x is not null) end"
+    return f"concat_ws(' ', {checks})" if rules else "''"
 
 
 def _limits(offer: BoundOffer) -> list[str]:
@@ -158,16 +156,15 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         f"case when not {_col(offer, 'eligible')} then 'ineligible' when not {_col(offer, 'applicable')} then 'held' "
         f"when not {_col(offer, 'suitable')} then 'unsuitable' else 'ranked' end"
     )
-    terms = ", ".join(f"{{'term': {text(name)}, 'amount': {_col(offer, f'term.{name}')}}}" for name in _terms(offer))
     by_weight = sorted(model.evidence.signals.items(), key=lambda item: -item[1])
-    points = ", ".join(
-        f"{{'signal': {text(name)}, 'strength': {quote(name)}, 'points': {weight} * {quote(name)}}}" for name, weight in by_weight
-    )
+    terms = [(name, "amount", _col(offer, f"term.{name}")) for name in _terms(offer)]
+    points = [(name, "points", f"cast({weight} * {quote(name)} as float)") for name, weight in by_weight]
     reasons = ", ".join(
         f"case when {quote(name)} > 0 then {text(bound.model.signals[name].meaning[language])} end"
         for name, weight in by_weight
         if weight > 0
     )
+    all_terms = list(dict.fromkeys(name for other in bound.offers for name in _terms(other)))
     values = {
         "offer": text(offer.id),
         "product": text(model.name[language]),
@@ -179,10 +176,16 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
             name: _col(offer, name)
             for name in ("eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed", "benefit")
         },
-        "benefit_terms": f"[{terms}]",
+        "benefit_terms": _named("term", terms, all_terms),
         "propensity": _col(offer, "propensity"),
         "evidence": _col(offer, "evidence"),
-        "evidence_terms": f"[{points}]",
-        "reasons": f"list_filter(cast([{reasons}] as varchar[]), x -> x is not null)",
+        "evidence_terms": _named("signal", points, list(bound.signals)),
+        "reasons": f"concat_ws('; ', {reasons})" if reasons else "''",
     }
     return "{" + ", ".join(f"{text(name)}: {values[name]}" for name in RECORD) + "}"
+
+
+def _named(key: str, items: list[tuple[str, str, str]], known: list[str]) -> str:
+    """A list of {key, number}. The names are an enumeration: a byte each instead of a string, ten million times over."""
+    kind = f"enum({', '.join(text(name) for name in known)})"
+    return "[" + ", ".join(f"{{{text(key)}: cast({text(name)} as {kind}), {text(unit)}: {value}}}" for name, unit, value in items) + "]"

@@ -77,24 +77,31 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             return trimmed
 
 
+_WHOLE = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
+
+
 def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):
         return f"list_transform({raw}, x -> lower(trim(cast(x as varchar))))"
-    if column.type == "id" and native in ("DOUBLE", "FLOAT"):
-        return f"cast(try_cast({raw} as bigint) as varchar)"
+    if column.type == "id" and native in _WHOLE:
+        return f"cast(cast({raw} as bigint) as varchar)"
     return parsed(column, f"cast({raw} as varchar)", None)
 
 
+def _enum(column: SourceColumn) -> str:
+    return f"enum({', '.join(text(value) for value in column.values)}, '?')"
+
+
 def _category(column: SourceColumn, trimmed: str) -> str:
-    """A known value in the playbook's spelling, whatever the case; anything else as it stands."""
+    """A known value in the playbook's spelling, whatever the case, and '?' for any other; as it stands without a list."""
     if not column.values:
         return trimmed
-    known = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
-    listed = ", ".join(text(value) for value in column.values)
-    return f"case when {trimmed} in ({listed}) then {trimmed} else coalesce(map {{{known}}}[lower({trimmed})], {trimmed}) end"
+    spelling = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
+    folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {_enum(column)})"
+    return f"coalesce(try_cast({trimmed} as {_enum(column)}), {folded}, case when {trimmed} is not null then '?' end)"
 
 
 def _loose_amount(trimmed: str) -> str:
@@ -112,25 +119,36 @@ def _loose_amount(trimmed: str) -> str:
     return f"try_cast(case {branches} end as decimal(18, 2))"
 
 
-_EMPTY = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+def _empty(column: SourceColumn) -> str:
+    kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+    return _enum(column) if column.type == "category" and column.values else kinds.get(column.type, "varchar")
 
 
 def read_rows(source: Source, scan: str, file: TableFile, native: Mapping[str, str]) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
 
-    Every contract column is there (null where the files lack it), with `source_file` and, for rejects,
-    `raw`: the row as a struct of the contract's columns as they were written.
+    Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
+    and `source_file`. What a later select does not name is never computed.
     """
     items = []
     for name, column in source.columns.items():
         header = file.columns.get(name)
-        value = parsed(column, quote(header), native.get(header)) if header else f"cast(null as {_EMPTY.get(column.type, 'varchar')})"
+        value = parsed(column, quote(header), native.get(header)) if header else f"cast(null as {_empty(column)})"
         items.append(f"{value} as {quote(name)}")
-    raw = ", ".join(
-        f"{text(name)}: cast({quote(file.columns[name]) if name in file.columns else 'null'} as varchar)" for name in source.columns
-    )
-    items += [f"{{{raw}}} as raw", "parse_filename(filename) as source_file"]
+        items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
+    items.append("parse_filename(filename) as source_file")
     return f"select\n  {listing(items)}\nfrom {scan}"
+
+
+def raw(column: str) -> str:
+    """The column that holds a cell as it was written."""
+    return quote(f"raw.{column}")
+
+
+def as_written(source: Source) -> str:
+    """SQL: the whole row as it was written, as JSON."""
+    pairs = ", ".join(f"{text(name)}: cast({raw(name)} as varchar)" for name in source.columns)
+    return f"cast(to_json({{{pairs}}}) as varchar)"
 
 
 def customers(bound: Bound, rows: str) -> str:
@@ -151,7 +169,8 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
         if quote(name) == key:
             continue
         default = bound.defaults.get(name)
-        column = f"cast({quote(name)} as double)" if source.columns[name].type in _NUMBERS else quote(name)
+        kind = source.columns[name].type
+        column = f"cast({quote(name)} as {_COMPUTED[kind]})" if kind in _COMPUTED else quote(name)
         items.append(f"coalesce({column}, {sql(default, 'duckdb')}) as {quote(name)}" if default else f"{column} as {quote(name)}")
     return (
         f"select {listing(items)}\nfrom {staged}\nwhere problem is null or problem <> 'no_id'\n"
@@ -159,22 +178,22 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
     )
 
 
-_NUMBERS = ("integer", "number", "money")
+_COMPUTED = {"integer": "double", "number": "double", "money": "double", "category": "varchar"}
+"""How a customer's column stands in rules."""
 
 
 def _odd_cells(source: Source) -> list[tuple[str, str]]:
     """Cells of a row that can be read in part: unreadable or unknown, never a reason to lose the row."""
     checks = []
     for name, column in source.columns.items():
-        raw, value = f"nullif(trim(raw.{quote(name)}), '')", quote(name)
+        written, value = f"nullif(trim(cast({raw(name)} as varchar)), '')", quote(name)
         bounds = [f"{value} < {column.min}"] if column.min is not None else []
         bounds += [f"{value} > {column.max}"] if column.max is not None else []
         if column.type in ("integer", "number", "money", "flag", "date"):
-            unread = f"({raw} is not null and {value} is null)"
+            unread = f"({value} is null and {written} is not null)"
             checks.append((f"unreadable:{name}", " or ".join([unread, *bounds])))
         if column.type == "category" and column.values:
-            listed = ", ".join(text(item) for item in column.values)
-            checks.append((f"unknown:{name}", f"{value} is not null and {value} not in ({listed})"))
+            checks.append((f"unknown:{name}", f"{value} = '?'"))
     return checks
 
 
@@ -190,13 +209,11 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
     columns = [f"try_cast({key} as {id_type}) as {key}", "cast(date as date) as date"]
     for column, item in source.columns.items():
         if item.type == "category" and item.values:
-            listed = ", ".join(text(value) for value in item.values)
-            known = f"case when {quote(column)} in ({listed}) then {quote(column)} when {quote(column)} is not null then '?' end"
-            columns.append(f"cast({known} as enum({listed}, '?')) as {quote(column)}")
+            columns.append(f"cast({quote(column)} as {_enum(item)}) as {quote(column)}")
     checks = [
         ("no_id", f"{key} is null"),
         ("bad_date", "date is null"),
-        ("ambiguous_amount", r"amount is null and regexp_matches(raw.amount, '^\s*[-+]?[0-9]{1,3},[0-9]{3}\s*$')"),
+        ("ambiguous_amount", f"amount is null and regexp_matches(cast({raw('amount')} as varchar), {_AMBIGUOUS})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
         ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),
@@ -211,7 +228,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
   cast(round({amount} * {_rate(bound)} * 100) as double) as value,
   hash({keyed}) as row_hash,
   {_problem(checks)} as problem,
-  raw, source_file
+  {", ".join(raw(column) for column in source.columns)}, source_file
 from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
 
 
@@ -223,6 +240,9 @@ def id_column(source: Source) -> str:
 def is_rejected(column: str = "problem") -> str:
     """SQL: whether a row with this problem is left out."""
     return f"{column} in ({', '.join(text(reason) for reason in REJECTED)})"
+
+
+_AMBIGUOUS = r"'^\s*[-+]?[0-9]{1,3},[0-9]{3}\s*$'"
 
 
 def _problem(checks: list[tuple[str, str]]) -> str:
@@ -240,8 +260,7 @@ def _direction(source: Source) -> str:
         f"when type in ({', '.join(text(kind) for kind in kinds)}) then {text(direction)}"
         for direction, kinds in source.direction.items()
     )
-    known = ", ".join(text(direction) for direction in source.direction)
-    return f"case when direction in ({known}) then direction {branches} end"
+    return f"case when direction <> '?' then direction {branches} end"
 
 
 def _rate(bound: Bound) -> str:

@@ -1,0 +1,54 @@
+"""What a run left behind, as tables that a notebook shows."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nextbest.errors import Problem, UsageError
+
+
+@dataclass(frozen=True)
+class Run:
+    """An output folder of `decide`. Its tables are pandas DataFrames, read when asked for."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not (self.folder / "run.json").is_file():
+            raise UsageError([Problem(str(self.folder), "not an output folder: no run.json", "run `nextbest decide` first")])
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """run.json: hashes, versions, as-of day, counts, problems, timings."""
+        record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        return record
+
+    @property
+    def recommendations(self) -> pd.DataFrame:
+        """One row per customer: client_code, product, push_notification."""
+        return pd.read_csv(self.folder / "recommendations.csv", keep_default_na=False)
+
+    @property
+    def decisions(self) -> pd.DataFrame:
+        """One row per customer and offer, with every verdict."""
+        return self._parquet("decisions")
+
+    @property
+    def messages(self) -> pd.DataFrame:
+        """One row per customer with a first offer: the text, its facts, its lint verdict."""
+        return self._parquet("messages")
+
+    @property
+    def rejects(self) -> pd.DataFrame:
+        """One row per input row that was left out or is odd, with the reason."""
+        return self._parquet("rejects")
+
+    def _parquet(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / f"{name}.parquet")
+
+    def _repr_html_(self) -> str:
+        return str(self.recommendations.to_html(index=False, max_rows=10))

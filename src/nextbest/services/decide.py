@@ -1,0 +1,348 @@
+"""Decide: three tables in; a decided, explained, worded offer for every customer out."""
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from nextbest import __version__
+from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
+from nextbest.intake.files import Found, find, to_utf8
+from nextbest.messages import render
+from nextbest.plan import candidates, features, staging
+from nextbest.plan.stage import Stage, quote, text
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.load import load
+from nextbest.report.html import write_report
+from nextbest.run import Run
+from nextbest.services.folder import written_whole
+from nextbest.settings import Settings
+
+Progress = Callable[[str, int, int], None]
+"""Called as each stage begins: its title, its place, how many there are."""
+
+
+def silent(title: str, place: int, of: int) -> None:
+    """Progress that shows nothing."""
+
+
+def decide(
+    data: str | Path | None,
+    playbook: str | Path = "bank-kz",
+    *,
+    as_of: date | str,
+    out: str | Path,
+    tables: Mapping[str, Iterable[str | Path]] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Run:
+    """Decide for every customer of `data` and write everything to the folder `out`, whole or not at all.
+
+    `data` is a folder; `tables` names files of a source explicitly. Raises PlaybookError, DataError, UsageError.
+    """
+    day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+    book = bound(load(playbook), day)
+    explicit = {name: [Path(path) for path in paths] for name, paths in (tables or {}).items()}
+    found = find(Path(data) if data is not None else None, explicit, book.model.business)
+    target = Path(out)
+    with written_whole(target) as folder, tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp:
+        with DuckDBEngine(Path(temp)) as engine:
+            job = _Job(book, found, engine, folder, Path(temp), seed, progress)
+            job.run()
+    return Run(target)
+
+
+@dataclass
+class _Job:
+    """One run: the stages in their order, their timings, and what they came to."""
+
+    book: Bound
+    found: Found
+    engine: DuckDBEngine
+    folder: Path
+    temp: Path
+    seed: int
+    progress: Progress
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+    place: int = 0
+
+    def run(self) -> None:
+        """All stages, then the files."""
+        business = self.book.model.business
+        customers = business.customers
+        sources = [name for name in business.sources if name != customers]
+        steps: list[tuple[str, Callable[[], None]]] = [
+            (f"reading {customers}", self._read_customers),
+            *((f"reading {name}", lambda name=name: self._read_activity(name)) for name in sources),
+            *((f"summing {name}", lambda name=name: self._make(features.cells(self.book, name))) for name in sources),
+            ("computing features", self._features),
+            ("scoring offers", lambda: self._make(candidates.scored(self.book))),
+            ("writing messages", self._messages),
+            ("recording decisions", self._export),
+            ("writing the report", self._report),
+        ]
+        for place, (title, step) in enumerate(steps, 1):
+            self.progress(title, place, len(steps))
+            started = time.perf_counter()
+            step()
+            self.timings.append({"stage": title, "seconds": round(time.perf_counter() - started, 3)})
+            if title == "recording decisions":
+                self._summary()
+        self.progress("done", len(steps), len(steps))
+        self._write_run()
+
+    @property
+    def key(self) -> str:
+        """The customer's code, quoted."""
+        business = self.book.model.business
+        return quote(staging.id_column(business.sources[business.customers]))
+
+    def _make(self, stage: Stage) -> None:
+        self.engine.create(stage)
+
+    def _rows_of(self, name: str) -> str:
+        source = self.book.model.business.sources[name]
+        files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
+        groups = [staging.read_rows(source, scan, file, native) for scan, file, native in self.engine.scan(files)]
+        return "\nunion all by name\n".join(groups)
+
+    def _lean(self, name: str, rows: str) -> str:
+        """The typed columns without what is only for rejects, so that none of it is computed."""
+        raws = [staging.raw(column) for column in self.book.model.business.sources[name].columns]
+        return f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+
+    def _read_customers(self) -> None:
+        name = self.book.model.business.customers
+        rows = staging.customers(self.book, self._rows_of(name))
+        staged = f"{name}_rows"
+        self._make(Stage(staged, "one row of the file", self._lean(name, rows)))
+        plain = "'^(0|[1-9][0-9]{0,17})$'"
+        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {plain})), false) from {staged}")
+        self.id_type = "bigint" if whole else "varchar"
+        self._make(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
+        [(read,)] = self.engine.rows(f"select count(*) from {staged}")
+        [(kept,)] = self.engine.rows(f"select count(*) from {name}")
+        rejected = self._note(name, staged)
+        doubles = read - kept - rejected
+        if doubles:
+            self._problem(name, "duplicate_customer", doubles)
+        if rejected or doubles or self._odd(name):
+            extra = (
+                f"select *, coalesce(problem, 'duplicate_customer') as problem_found from ({rows}) "
+                f"where problem is not null or row not in (select min(row) from ({rows}) group by {self.key})"
+            )
+            self._reject(name, extra)
+        self._malformed(name)
+        self.counts[name] = {"read": read, "kept": kept}
+
+    def _read_activity(self, name: str) -> None:
+        rows = staging.activity(self.book, name, self._rows_of(name), self.book.model.business.customers, self.id_type)
+        self._make(Stage(name, "one row of the file", self._lean(name, rows)))
+        clean = f"(problem is null or not {staging.is_rejected()})"
+        [(read, distinct, good)] = self.engine.rows(
+            f"select count(*), count(distinct row_hash) filter ({clean}), count(*) filter ({clean}) from {name}"
+        )
+        rejected = self._note(name, name)
+        doubles = good - distinct
+        if doubles:
+            repeated = f"select row_hash, min(rowid) as first from {name} where {clean} group by 1 having count(*) > 1"
+            self._make(Stage("doubled", "one row that stands more than once", repeated))
+            self.engine.execute(
+                f"delete from {name} using doubled as d where {clean} and {name}.row_hash = d.row_hash and {name}.rowid <> d.first"
+            )
+        if rejected or self._odd(name):
+            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
+        if doubles:
+            again = f"row_hash in (select row_hash from doubled) and {clean}"
+            self._reject(
+                name,
+                f"select *, 'duplicate_row' as problem_found from ({rows}) where {again} "
+                f"qualify row_number() over (partition by row_hash) > 1",
+            )
+            self._problem(name, "duplicate_row", doubles)
+        self._malformed(name)
+        self.counts[name] = {"read": read, "kept": distinct}
+
+    def _note(self, name: str, staged: str) -> int:
+        """Gather the problems of a staged table; returns how many rows are left out."""
+        rejected = 0
+        for problem, count in self.engine.rows(
+            f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"
+        ):
+            rejected += count if problem in staging.REJECTED else 0
+            self._problem(name, problem, count)
+        return rejected
+
+    def _problem(self, table: str, problem: str, count: int) -> None:
+        kind, _, column = problem.partition(":")
+        kept = kind in staging.KEPT
+        advice = (staging.KEPT if kept else staging.REJECTED)[kind]
+        self.problems.append(
+            {"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice}
+        )
+
+    def _odd(self, name: str) -> bool:
+        return any(item["table"] == name for item in self.problems)
+
+    def _reject(self, name: str, select: str) -> None:
+        kept = " or ".join(f"problem_found like {text(kind + '%')}" for kind in staging.KEPT)
+        part = (
+            f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
+            f"cast(problem_found as varchar) as problem, {kept} as kept, "
+            f"{staging.as_written(self.book.model.business.sources[name])} as row from ({select})"
+        )
+        self._add_rejects(part)
+
+    def _malformed(self, name: str) -> None:
+        """Rows that the reader could not split into cells."""
+        if not self.engine.rows(f"select 1 from duckdb_tables() where table_name = '{MALFORMED}'"):
+            return
+        part = (
+            f"select distinct {text(name)} as source, parse_filename(s.file_path) as source_file, m.line as line, "
+            f"'malformed_row' as problem, false as kept, m.csv_line as row from {MALFORMED} as m "
+            f"join {MALFORMED}_scan as s using (scan_id, file_id)"
+        )
+        [(count,)] = self.engine.rows(f"select count(*) from (select distinct source_file, line from ({part}))")
+        if count:
+            self._add_rejects(part)
+            self._problem(name, "malformed_row", count)
+        self.engine.execute(f"drop table {MALFORMED}")
+        self.engine.execute(f"drop table {MALFORMED}_scan")
+
+    def _add_rejects(self, part: str) -> None:
+        exists = self.engine.rows("select 1 from duckdb_tables() where table_name = 'rejects'")
+        if exists:
+            self.engine.execute(f"insert into rejects {part}")
+        else:
+            self._make(Stage("rejects", "one row that was left out or is odd", part))
+
+    def _features(self) -> None:
+        self._make(features.features(self.book))
+        self._make(features.population(self.book))
+        self.engine.view(features.signals(self.book))
+
+    def _messages(self) -> None:
+        self._make(render.addressed(self.book))
+        self._write_texts("addressed", "messages")
+        while self.engine.rows("select 1 from messages where len(failed) > 0 limit 1"):
+            again = f"select {self.key}, place, language, true as allowed, list_append(tried, choice) as tried"
+            self._make(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
+            self._write_texts("again", "rewritten")
+            self.engine.execute("delete from messages where len(failed) > 0")
+            self.engine.execute("insert into messages from rewritten")
+
+    def _write_texts(self, source: str, name: str) -> None:
+        pairs = self.engine.rows(f"select distinct place, language from {source} where allowed order by all")
+        selects = [render.texts(self.book, place, language, source) for place, language in pairs]
+        if not selects:  # nobody may be written to: the table is there all the same
+            selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
+        self._make(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
+        for stage in (render.greetings, render.shaped, render.shapes):
+            self._make(stage(self.book))
+        self._make(render.linted(self.book, name))
+
+    def _export(self) -> None:
+        customers = self.book.model.business.customers
+        export = self.engine.export
+        self.engine.view(candidates.decisions(self.book))
+        export("from decisions", self.folder / "decisions.parquet")
+        export("from signals", self.folder / "features.parquet")
+        export(
+            f"select {self.key}, a.offer, a.language, m.treatment, m.message, length(m.message) as characters, m.facts, "
+            f"coalesce(m.failed, []) as failed, case when not a.allowed then 'no consent' "
+            f"when m.message is null then 'no treatment fits' end as withheld "
+            f"from (select *, {self._offer_at('place')} as offer from addressed) as a left join messages as m using ({self.key}) "
+            f"order by {self.key}",
+            self.folder / "messages.parquet",
+        )
+        export(
+            f"select c.{self.key} as client_code, {self._product_at('a.place')} as product, "
+            f"coalesce(m.message, '') as push_notification from {customers} as c "
+            f"left join addressed as a using ({self.key}) left join messages as m using ({self.key}) order by 1",
+            self.folder / "recommendations.csv",
+        )
+        if not self.engine.rows("select 1 from duckdb_tables() where table_name = 'rejects'"):
+            self._make(Stage("rejects", "none", _NO_REJECTS))
+        export("from rejects order by all", self.folder / "rejects.parquet")
+        shutil.copytree(self.book.loaded.folder, self.folder / "playbook")
+
+    def _offer_at(self, place: str) -> str:
+        return self._by_place(place, {number: offer.id for number, offer in enumerate(self.book.offers, 1)})
+
+    def _product_at(self, place: str) -> str:
+        language = self.book.model.business.languages[0]
+        return self._by_place(place, {n: offer.model.name[language] for n, offer in enumerate(self.book.offers, 1)})
+
+    def _by_place(self, place: str, names: dict[int, str]) -> str:
+        return f"case {place} " + " ".join(f"when {number} then {text(name)}" for number, name in names.items()) + " end"
+
+    def _summary(self) -> None:
+        customers = self.book.model.business.customers
+        rows = self.engine.rows
+        [(scored,)] = rows("select count(*) from features")
+        [(offered,)] = rows("select count(*) from addressed")
+        [(allowed, written)] = rows("select count(*), count(message) from messages")
+        objected = self.counts[customers]["kept"] - scored
+        self.counts["customers"] = {
+            "scored": scored,
+            "objected_to_profiling": objected,
+            "with_offer": offered,
+            "without_offer": scored - offered,
+            "with_message": written,
+            "without_consent": offered - allowed,
+            "without_fitting_text": allowed - written,
+        }
+
+    def _report(self) -> None:
+        write_report(self.engine, self.book, self._record(), self.folder / "report.html")
+
+    def _record(self) -> dict[str, Any]:
+        loaded, business = self.book.loaded, self.book.model.business
+        files = [
+            {
+                "source": file.source,
+                "file": file.path.name,
+                "kind": file.kind,
+                "encoding": file.encoding if file.kind != "parquet" else None,
+                "delimiter": file.delimiter if file.kind != "parquet" else None,
+                "sha256": _digest(file.path),
+            }
+            for file in self.found.files
+        ]
+        together = hashlib.sha256("".join(str(item["sha256"]) for item in files).encode()).hexdigest()
+        return {
+            "as_of": self.book.as_of.isoformat(),
+            "seed": self.seed,
+            "playbook": {"name": business.name, "version": business.version, "sha256": loaded.hash},
+            "data": {"sha256": together, "files": files, "unused_files": list(self.found.unused),
+                     "ignored_columns": {name: list(columns) for name, columns in self.found.ignored_columns.items()}},
+            "versions": {"nextbest": __version__, "duckdb": duckdb.__version__, "python": platform.python_version()},
+            "counts": self.counts,
+            "problems": self.problems,
+        }  # fmt: skip
+
+    def _write_run(self) -> None:
+        record = {**self._record(), "stages": self.timings}
+        (self.folder / "run.json").write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+_NO_REJECTS = (
+    "select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line, "
+    "cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"
+)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
