@@ -246,3 +246,16 @@ def to_utf8(file: TableFile, folder: Path) -> TableFile:
         while chunk := reader.read(CHUNK):
             target.write(chunk)
     return replace(file, path=copy, kind="csv", encoding="utf-8")
+
+
+def read_texts(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a small CSV file of texts, in whatever encoding and delimiter. Raises DataError."""
+    if path.stat().st_size == 0:
+        raise _refuse(path, "the file is empty (0 bytes)", "export it again")
+    encoding = _encoding(path, zipped=False)
+    with path.open(encoding=encoding, newline="") as file:
+        first = file.readline()
+        delimiter = max(DELIMITERS, key=first.count)
+        file.seek(0)
+        rows = list(csv.reader(file, delimiter=delimiter))
+    return [name.strip().strip("\ufeff") for name in rows[0]], rows[1:]

@@ -9,6 +9,7 @@ from itertools import product
 from sqlglot import exp
 
 from nextbest.messages import lint
+from nextbest.messages.facts import PERIODS, periods
 from nextbest.messages.locale import written
 from nextbest.messages.template import GREET, MONTH, concatenation, names
 from nextbest.plan.stage import Stage, listing, quote, text
@@ -44,6 +45,17 @@ def addressed(bound: Bound) -> Stage:
 def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
     """All treatments of an offer as places of their parts, richest first."""
     return list(product(*(range(len(offer.parts[part])) for part in PARTS)))
+
+
+def _uses(offer: BoundOffer, language: str, fact: str) -> list[int]:
+    """The choices of treatment that state a fact."""
+    return [
+        choice
+        for choice, places in enumerate(combinations(offer), 1)
+        if any(
+            fact in names(offer.parts[part][index].text.get(language, "")) for part, index in zip(PARTS, places, strict=True)
+        )
+    ]
 
 
 def texts(bound: Bound, place: int, language: str, source: str = "addressed") -> str:
@@ -111,9 +123,12 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
     select = f"select *, case {' '.join(fits)} end as choice\nfrom ({select})"
     select = f"select *, case choice {' '.join(said)} end as joined\nfrom ({select})"
     select = f"select *, upper(joined[1]) || joined[2:] as message\nfrom ({select})"
+    kind = f"enum({', '.join(text(period) for period in PERIODS)})"
     stated = ", ".join(
-        f"case when contains(message, {quote(f'f.{name}')}) then {{'fact': {text(name)}, 'shown': {quote(f'f.{name}')}}} end"
+        f"case when choice in ({', '.join(map(str, uses))}) then {{'fact': {text(name)}, 'shown': {quote(f'f.{name}')}, "
+        f"'period': cast({text(min(periods(bound, offer.facts[name])))} as {kind})}} end"
         for name in used
+        if (uses := _uses(offer, language, name))
     )
     shown = f"list_filter([{stated}], x -> x is not null)" if stated else "null"
     return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, choice,

@@ -1,1 +1,165 @@
-def write_report(*a): pass
+"""report.html: one self-contained page of what a run decided and for whom. Bars are plain HTML, so that it opens
+anywhere, prints, and follows light and dark; nothing is loaded from outside."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from nextbest.engines.base import Engine
+from nextbest.messages.facts import PERIODS
+from nextbest.plan.stage import quote, text
+from nextbest.playbook.bind import Bound, BoundOffer
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart. `share` is its length, 0 to 1."""
+
+    label: str
+    value: str
+    share: float
+
+
+def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path) -> None:
+    """Write the page from the tables of a run that are still in the engine."""
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        (files("nextbest.report") / "report.html.j2").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        title=book.model.business.title,
+        record=record,
+        counts=record["counts"],
+        customers=record["counts"]["customers"],
+        offers=_offers(engine, book),
+        groups=_groups(engine, book),
+        verdicts=_verdicts(engine, book),
+        funnel=_funnel(record),
+        confidence=_histogram(engine, _first_confidence(book), 10, 0, 100),
+        lengths=_histogram(engine, "select length(message) from messages where message is not null", 5, *_bounds(engine)),
+        periods=_periods(engine),
+        treatments=_treatments(engine),
+        samples=engine.rows(_samples(book)),
+        placeholders=_placeholders(book),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def number(value: float) -> str:
+    """A whole number with spaces between thousands."""
+    return f"{value:,.0f}".replace(",", "\u00a0")
+
+
+def bars(rows: list[tuple[str, float]], unit: str = "") -> list[Bar]:
+    """Bars against the longest of them."""
+    most = max((value for _, value in rows), default=0) or 1
+    return [Bar(label, number(value) + unit, value / most) for label, value in rows]
+
+
+def _name(book: Bound, offer: BoundOffer) -> str:
+    return offer.model.name[book.model.business.languages[0]]
+
+
+def _col(offer: BoundOffer, name: str) -> str:
+    return quote(f"{offer.id}.{name}")
+
+
+def _offers(engine: Engine, book: Bound) -> list[dict[str, Any]]:
+    """Per offer: how many get it first, their median benefit and confidence."""
+    total = engine.rows("select greatest(count(*), 1) from addressed")[0][0]
+    found = []
+    for place, offer in enumerate(book.offers, 1):
+        [(count, benefit)] = engine.rows(f"select count(*), coalesce(median({_col(offer, 'benefit')}), 0) from scored where ranking[1] = {place}")
+        found.append({"name": _name(book, offer), "count": count, "benefit": number(float(benefit)), "percent": round(100 * count / total, 1)})
+    most = max((item["count"] for item in found), default=0) or 1
+    return [{**item, "share": item["count"] / most, "shown": number(item["count"])} for item in sorted(found, key=lambda item: -item["count"])]
+
+
+def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
+    """First offers by group of customers: the first listed category of the customers table."""
+    columns = book.model.business.sources[book.model.business.customers].columns
+    column = next((name for name, item in columns.items() if item.type == "category" and item.values), None)
+    if column is None:
+        return {"column": None, "rows": []}
+    rows = engine.rows(
+        f"select coalesce({quote(column)}, '?'), {', '.join(f'count(*) filter (ranking[1] = {p})' for p in range(1, len(book.offers) + 1))} "
+        "from features join scored using (" + quote(_key(book)) + ") group by 1 order by 1"
+    )
+    return {
+        "column": column,
+        "names": [_name(book, offer) for offer in book.offers],
+        "rows": [{"group": row[0], "cells": [(value, value / (sum(row[1:]) or 1)) for value in row[1:]]} for row in rows],
+    }
+
+
+def _key(book: Bound) -> str:
+    columns = book.model.business.sources[book.model.business.customers].columns
+    return next(name for name, item in columns.items() if item.type == "id")
+
+
+def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
+    """Per offer: at which stage its candidates stopped, and how many were ranked."""
+    found = []
+    for offer in book.offers:
+        eligible, applicable, suitable = (_col(offer, name) for name in ("eligible", "applicable", "suitable"))
+        [(total, ineligible, held, unsuitable)] = engine.rows(
+            f"select greatest(count(*), 1), count(*) filter (not {eligible}), count(*) filter ({eligible} and not {applicable}), "
+            f"count(*) filter ({eligible} and {applicable} and not {suitable}) from scored"
+        )
+        parts = [("ineligible", ineligible), ("held", held), ("unsuitable", unsuitable), ("ranked", total - ineligible - held - unsuitable)]
+        found.append({"name": _name(book, offer), "parts": [(name, value, value / total) for name, value in parts]})
+    return found
+
+
+def _funnel(record: dict[str, Any]) -> list[Bar]:
+    customers = record["counts"]["customers"]
+    kept = customers["scored"] + customers["objected_to_profiling"]
+    return bars(
+        [
+            ("customers", kept),
+            ("scored", customers["scored"]),
+            ("with an offer", customers["with_offer"]),
+            ("may be written to", customers["with_offer"] - customers["without_consent"]),
+            ("with a message", customers["with_message"]),
+        ]
+    )
+
+
+def _first_confidence(book: Bound) -> str:
+    propensities = " ".join(f"when {place} then {_col(offer, 'propensity')}" for place, offer in enumerate(book.offers, 1))
+    return f"select 100 * case ranking[1] {propensities} end from scored where len(ranking) > 0"
+
+
+def _bounds(engine: Engine) -> tuple[int, int]:
+    low, high = engine.rows("select coalesce(min(length(message)), 0), coalesce(max(length(message)), 0) from messages")[0]
+    return low // 5 * 5, high // 5 * 5 + 5
+
+
+def _histogram(engine: Engine, select: str, step: int, low: int, high: int) -> list[Bar]:
+    counted = dict(engine.rows(f"select cast(floor(least(x, {high} - 1e-9) / {step}) as integer) * {step}, count(*) from ({select}) as t(x) group by 1"))
+    return bars([(f"{start}–{start + step}", counted.get(start, 0)) for start in range(low, high, step)])
+
+
+def _periods(engine: Engine) -> list[Bar]:
+    rows = dict(engine.rows("select f.period::varchar, count(*) from (select unnest(facts) as f from messages where message is not null) group by 1"))
+    return bars([(name.replace("_", " "), rows[name]) for name in PERIODS if name in rows])
+
+
+def _treatments(engine: Engine) -> list[tuple[str, str, int]]:
+    return engine.rows("select offer, treatment, count(*) from messages where message is not null group by 1, 2 order by 3 desc, 1, 2 limit 15")
+
+
+def _samples(book: Bound) -> str:
+    names = " ".join(f"when {place} then {text(_name(book, offer))}" for place, offer in enumerate(book.offers, 1))
+    key = quote(_key(book))
+    return f"select case place {names} end, arg_min(message, {key}) from messages where message is not null group by 1 order by 1"
+
+
+def _placeholders(book: Bound) -> list[tuple[str, str]]:
+    """Values marked as samples: the business has to replace them by its own."""
+    found = [(name, param.source) for name, param in book.model.params.items() if param.sample]
+    for offer in book.offers:
+        found += [(f"{offer.id}: {name}", param.source) for name, param in offer.model.params.items() if param.sample]
+    return found

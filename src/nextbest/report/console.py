@@ -1,0 +1,115 @@
+"""What the command line and notebooks show: tables and one explained customer."""
+
+from io import StringIO
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from nextbest.run import Run
+from nextbest.services.explain import Explanation, OfferExplained
+from nextbest.services.lint import LintResult
+from nextbest.services.score import Score
+
+VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable"}
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount for people: 12 345.67 ₸."""
+    sign = {"KZT": "₸"}.get(currency, currency)
+    return f"{amount:,.0f}".replace(",", "\u00a0") + f"\u00a0{sign}"
+
+
+def summary(run: Run, rows: int = 8) -> RenderableType:
+    """Counts, problems and the first recommendations of a run."""
+    record = run.record
+    customers = record["counts"]["customers"]
+    table = Table(title="The first recommendations", show_lines=True, title_justify="left")
+    for column in ("client_code", "product", "push_notification"):
+        table.add_column(column, overflow="fold")
+    for item in run.recommendations.head(rows).itertuples(index=False):
+        table.add_row(str(item.client_code), escape(str(item.product)), escape(str(item.push_notification)))
+    parts: list[RenderableType] = [table, _counts(customers)]
+    if record["problems"]:
+        parts.append(_problems(record["problems"]))
+    return Group(*parts)
+
+
+def _counts(customers: dict[str, int]) -> Table:
+    table = Table(title="Customers", show_header=False, title_justify="left")
+    for name, count in customers.items():
+        table.add_row(name.replace("_", " "), str(count))
+    return table
+
+
+def _problems(problems: list[dict[str, object]]) -> Table:
+    table = Table(title="Odd rows (all of them are in rejects.parquet)", title_justify="left")
+    for column in ("table", "problem", "rows", "what became of them"):
+        table.add_column(column)
+    for item in problems:
+        name = f"{item['problem']}: {item['column']}" if item["column"] else str(item["problem"])
+        kept = "kept" if item["kept"] else "left out"
+        table.add_row(str(item["table"]), name, str(item["rows"]), f"{kept}; {item['advice']}")
+    return table
+
+
+def explanation(item: Explanation) -> RenderableType:
+    """One customer's whole decision."""
+    who = ", ".join(f"{name} {escape(str(value))}" for name, value in item.profile.items())
+    message = escape(item.message or f"no message: {item.withheld}")
+    facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
+    head = Panel(f"{message}\n\n[dim]facts: {escape(facts)}\ntreatment: {item.treatment}[/dim]", title=f"Customer {escape(item.customer)}, as of {item.as_of}")
+    return Group(f"[dim]{who}[/dim]", head, *(_offer(offer, item.currency) for offer in item.offers))
+
+
+def _offer(offer: OfferExplained, currency: str) -> RenderableType:
+    place = f"{offer.rank}." if offer.rank else "–"
+    title = f"{place} {escape(offer.product)}: {VERDICTS[offer.verdict]}, confidence {offer.confidence:.0f}, {money(offer.benefit, currency)} a month, score {offer.score:.3f}"
+    table = Table(title=title, title_justify="left", show_header=False, expand=True)
+    table.add_column("kind", width=10)
+    table.add_column("what", ratio=2, overflow="fold")
+    table.add_column("how much", justify="right", width=16)
+    table.add_column("behind it", ratio=3, overflow="fold")
+    for failed in offer.failed:
+        values = ", ".join(f"{name} = {value}" for name, value in failed.values.items())
+        table.add_row(f"[red]{failed.stage}[/red]"[:30], escape(failed.reason), "", escape(f"{failed.text}; here {values}"))
+    for term in offer.terms:
+        if term.amount:
+            behind = "; ".join(f"{b.cell}: {f'{b.count} for ' if b.count else ''}{money(b.sum, currency)}" for b in term.behind)
+            table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(behind))
+    for signal in offer.signals:
+        table.add_row("evidence", escape(signal.meaning), f"{signal.points:+.2f} of {signal.most:+.1f}", f"strength {signal.strength:.2f}")
+    for change in offer.change:
+        table.add_row("change", escape(change), "", "")
+    return table
+
+
+def explanation_html(item: Explanation) -> str:
+    """The same for a notebook."""
+    console = Console(record=True, width=120, file=StringIO())
+    console.print(explanation(item))
+    return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>')
+
+
+def lint_result(result: LintResult) -> RenderableType:
+    """Each text that breaks a rule, and which."""
+    table = Table(title=f"{sum(bool(t.failed) for t in result.texts)} of {len(result.texts)} texts break a rule", title_justify="left")
+    table.add_column("row", justify="right")
+    table.add_column("rule")
+    table.add_column("what it asks", overflow="fold")
+    for item in result.texts:
+        for rule in item.failed:
+            table.add_row(str(item.line), rule, escape(result.meanings.get(rule, "")))
+    return table
+
+
+def score_result(result: Score) -> RenderableType:
+    """The case's scale."""
+    table = Table(title="Score", title_justify="left", show_header=False)
+    table.add_row("customers", str(result.customers))
+    table.add_row("first place right", f"{result.first_right} of {result.customers}")
+    table.add_row("product, of 20", f"{result.product:.2f}")
+    table.add_row("message, of 20", f"{result.message:.2f}")
+    table.add_row("total, of 40", f"{result.total:.2f}")
+    return table

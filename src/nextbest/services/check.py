@@ -1,0 +1,149 @@
+"""Check: a playbook's files, rules, texts and worked examples, all problems at once."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from nextbest.errors import PlaybookError, Problem, UsageError
+from nextbest.messages.facts import periods
+from nextbest.messages.lint import breaks
+from nextbest.messages.locale import forms
+from nextbest.messages.template import BUILT_IN, MONTH, literals, names
+from nextbest.plan import candidates, features
+from nextbest.plan.stage import Stage, quote, text
+from nextbest.playbook import examples
+from nextbest.playbook.bind import Bound, BoundOffer, bound
+from nextbest.playbook.load import find, load
+
+PARTS = ("observe", "help", "act")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a sound playbook holds."""
+
+    name: str
+    offers: int
+    signals: int
+    features: int
+    examples: int
+
+
+def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checked:
+    """Validate a playbook and run its worked examples. Raises PlaybookError with every problem found."""
+    loaded = load(playbook)
+    day = as_of or max(start for param in _params(loaded.model) for start in param)
+    book = bound(loaded, day)
+    problems = [*examples.failures(book), *_messages(book), *_voices(book)]
+    if not problems:
+        problems += _types(book)
+    if problems:
+        raise PlaybookError(problems)
+    return Checked(
+        book.model.business.name, len(book.offers), len(book.signals), len(book.features), examples.count(book)
+    )
+
+
+def copy(playbook: str | Path, folder: str | Path) -> Path:
+    """Copy a playbook to a new folder, to start one's own. Raises UsageError where something is there."""
+    target = Path(folder)
+    if target.exists():
+        raise UsageError([Problem(str(target), "there is something here already", "name a new folder")])
+    shutil.copytree(find(playbook), target)
+    return target
+
+
+def _params(model) -> list[list[date]]:  # type: ignore[no-untyped-def]
+    offers = [param for offer in model.offers.values() for param in offer.params.values()]
+    return [[max(param.values)] for param in (*model.params.values(), *offers)] or [[date.today()]]
+
+
+def _messages(book: Bound) -> list[Problem]:
+    """Texts: known facts and forms, every language there, no number that is not a fact, every figure's period named."""
+    problems = []
+    for offer in book.offers:
+        path = ("offers", offer.id, "messages")
+        for name, fact in offer.model.messages.facts.items():
+            for language in book.model.business.languages:
+                if fact.form not in forms(book.model.voices[language]):
+                    problems.append(
+                        Problem(book.loaded.where(*path, "facts", name), f"fact '{name}' has unknown form '{fact.form}' in {language}",
+                                "text, money, number, percent, or a word or label table of the voice")
+                    )  # fmt: skip
+        for part in PARTS:
+            for index, option in enumerate(offer.parts[part]):
+                where = book.loaded.where(*path, part, str(index), "text")
+                for language, wording in option.text.items():
+                    problems += [Problem(where, what, fix) for what, fix in _wording(book, offer, language, wording)]
+            for language in book.model.business.languages:
+                if not any(language in option.text for option in offer.parts[part]):
+                    problems.append(Problem(book.loaded.where(*path, part), f"'{part}' has no text in {language}", "add one"))
+    return problems
+
+
+def _wording(book: Bound, offer: BoundOffer, language: str, wording: str) -> list[tuple[str, str]]:
+    if language not in book.model.voices:
+        return [(f"no voice for '{language}'", "write voice/{language}.yaml or drop the text")]
+    found = []
+    stated = names(wording)
+    found += [
+        (f"unknown fact '{name}'", f"known: {', '.join([*BUILT_IN, *offer.facts])}")
+        for name in stated
+        if name not in offer.facts and name not in BUILT_IN
+    ]
+    if re.search(r"\d", literals(wording)):
+        found.append(("a number stands in the text itself", "make it a fact, so that its source is known"))
+    period = book.model.voices[language].period
+    for name in stated:
+        if name not in offer.facts:
+            continue
+        for over in periods(book, offer.facts[name]) - {"now"}:
+            said = "{" + MONTH + "}" in wording if over == "last_month" else period[over].lower() in wording.lower()
+            if not said:
+                words = "{month}" if over == "last_month" else period[over]
+                found.append((f"'{name}' covers the {over.replace('_', ' ')}, and the text does not say so", f"write «{words}» beside it"))
+    return found
+
+
+def _voices(book: Bound) -> list[Problem]:
+    """Each lint rule passes its good texts and fails its bad ones, in the engine that will run it."""
+    problems = []
+    with duckdb.connect() as connection:
+        for language, voice in book.model.voices.items():
+            for name, rule in voice.lint.items():
+                where = book.loaded.where("voices", language, "lint", name)
+                for wanted, samples in ((False, rule.good), (True, rule.bad)):
+                    for sample in samples:
+                        try:
+                            [(got,)] = connection.execute(f"select {breaks(rule, text(sample))}").fetchall()
+                        except duckdb.Error as error:
+                            problems.append(Problem(where, f"pattern is not RE2: {str(error).splitlines()[0]}", "see RE2's syntax"))
+                            break
+                        if got is not wanted:
+                            problems.append(Problem(where, f"«{sample}» should {'fail' if wanted else 'pass'}", "mend the pattern or the sample"))
+    return problems
+
+
+def _types(book: Bound) -> list[Problem]:
+    """Run the stages over empty tables: what an engine cannot type, it says here and not in a run."""
+    business = book.model.business
+    kinds = {"id": "varchar", "integer": "double", "number": "double", "money": "double", "flag": "boolean", "date": "timestamp", "list": "varchar[]"}
+    with duckdb.connect() as connection:
+        columns = ", ".join(f"{quote(name)} {kinds.get(column.type, 'varchar')}" for name, column in business.sources[business.customers].columns.items())
+        connection.execute(f"create table {business.customers} ({columns})")
+        for name, source in business.sources.items():
+            if name != business.customers:
+                columns = ", ".join(f"{quote(n)} {kinds.get(c.type, 'varchar')}" for n, c in source.columns.items() if c.type in ("id", "date", "category"))
+                connection.execute(f"create table {name} ({columns}, value double, problem varchar)")
+        activity = [features.cells(book, name) for name in business.sources if name != business.customers]
+        stages: list[Stage] = [*activity, features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
+        for stage in stages:
+            try:
+                connection.execute(f"create table {quote(stage.name)} as {stage.select}")
+            except duckdb.Error as error:
+                return [Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule mixes kinds of values, e.g. text and number")]
+    return []

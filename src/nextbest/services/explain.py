@@ -1,0 +1,225 @@
+"""Explain: one customer's decision, read back from the record: why the first, why not the others, what would change it."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from nextbest.errors import Problem, UsageError
+from nextbest.playbook.bind import Bound, BoundOffer, bound, keys_of
+from nextbest.playbook.load import load
+from nextbest.playbook.reference import Row, outcome
+from nextbest.rules.parse import Rule, cell
+from nextbest.run import Run
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What is behind a figure: a cell, how many rows and what they add up to; or a customer's own figure (no rows)."""
+
+    cell: str
+    count: int
+    sum: float
+
+
+@dataclass(frozen=True)
+class TermExplained:
+    """One part of the benefit, per month."""
+
+    name: str
+    meaning: str
+    amount: float
+    behind: list[Behind]
+
+
+@dataclass(frozen=True)
+class SignalExplained:
+    """One signal of the offer: its strength, and the points it gives of those it could."""
+
+    name: str
+    meaning: str
+    strength: float
+    points: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A rule that does not hold: what is said, the rule, and the values it saw."""
+
+    stage: str
+    rule: str
+    reason: str
+    text: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OfferExplained:
+    """One offer's path through every stage."""
+
+    offer: str
+    product: str
+    rank: int | None
+    verdict: str
+    confidence: float
+    propensity: float
+    evidence: float
+    score: float
+    benefit: float
+    terms: list[TermExplained]
+    signals: list[SignalExplained]
+    failed: list[Failed]
+    change: list[str]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything about one customer's decision."""
+
+    customer: str
+    as_of: str
+    currency: str
+    profile: dict[str, Any]
+    offers: list[OfferExplained]
+    message: str | None
+    facts: list[dict[str, str]] = field(default_factory=list)
+    treatment: str | None = None
+    withheld: str | None = None
+
+    def _repr_html_(self) -> str:
+        from nextbest.report.console import explanation_html
+
+        return explanation_html(self)
+
+
+def explain(out: str | Path, customer: str | int, language: str | None = None) -> Explanation:
+    """Read one customer's decision from an output folder. Raises UsageError where the customer is not in it."""
+    run = Run(Path(out))
+    book = bound(load(run.folder / "playbook"), date.fromisoformat(run.record["as_of"]))
+    language = language or book.model.business.languages[0]
+    if language not in book.model.business.languages:
+        raise UsageError([Problem(f"--language {language}", "not a language of the playbook", ", ".join(book.model.business.languages))])
+    records = _select(run, "decisions", customer)
+    row = next(iter(_select(run, "features", customer)), None)
+    if not records or row is None:
+        raise UsageError(
+            [Problem(str(run.folder), "no such customer was scored in this run", "check the code; an objection to profiling leaves a customer out")]
+        )
+    offers = {offer.id: offer for offer in book.offers}
+    ranked = sorted(records, key=lambda item: (item["rank"] is None, item["rank"], item["offer"]))
+    message = next(iter(_select(run, "messages", customer)), {})
+    return Explanation(
+        customer=str(customer),
+        as_of=run.record["as_of"],
+        currency=book.model.business.currency,
+        profile={name: row[name] for name in book.customer_columns if row.get(name) is not None},
+        offers=[_offer(book, offers[item["offer"]], item, row, ranked, language) for item in ranked],
+        message=message.get("message"),
+        facts=message.get("facts") or [],
+        treatment=message.get("treatment"),
+        withheld=message.get("withheld"),
+    )
+
+
+def _select(run: Run, name: str, customer: str | int) -> list[Row]:
+    path = str(run.folder / f"{name}.parquet")
+    with duckdb.connect() as connection:
+        key = connection.execute("select name from parquet_schema(?) where num_children is null limit 1", [path]).fetchall()[0][0]
+        found = connection.execute(f'select * from read_parquet(?) where cast("{key}" as varchar) = ?', [path, str(customer)])
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+
+
+def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], language: str) -> OfferExplained:
+    benefit = offer.model.benefit
+    meanings = {name: term.meaning for name, term in benefit.terms.items()}
+    if benefit.today:
+        meanings["today"] = benefit.today.meaning
+    rules = {**offer.terms, **({"today": offer.today} if offer.today else {}), **({"cap": offer.cap} if offer.cap else {})}
+    terms = [
+        TermExplained(
+            name=item["term"],
+            meaning=meanings.get(item["term"], {}).get(language, item["term"]),
+            amount=float(item["amount"]),
+            behind=_behind(book, rules[item["term"]], row),
+        )
+        for item in record["benefit_terms"]
+    ]
+    signals = [
+        SignalExplained(
+            name=item["signal"],
+            meaning=book.model.signals[item["signal"]].meaning[language],
+            strength=row[item["signal"]],
+            points=item["points"],
+            most=offer.model.evidence.signals[item["signal"]],
+        )
+        for item in record["evidence_terms"]
+    ]
+    failed = [
+        *_failed("eligibility", offer.eligible, offer.model.eligible, record["eligibility_failed"], row, language),
+        *_failed("suitability", offer.suitable, offer.model.suitable, record["suitability_failed"], row, language),
+    ]
+    return OfferExplained(
+        offer=offer.id,
+        product=offer.model.name[language],
+        rank=record["rank"],
+        verdict=record["verdict"],
+        confidence=record["confidence"],
+        propensity=record["propensity"],
+        evidence=record["evidence"],
+        score=record["score"],
+        benefit=float(record["benefit"]),
+        terms=terms,
+        signals=signals,
+        failed=failed,
+        change=_change(book, offer, record, row, ranked, failed, language),
+    )
+
+
+def _behind(book: Bound, rule: Rule, row: Row) -> list[Behind]:
+    """The cells under a rule, each with its count and sum."""
+    found = []
+    for measure in book.measures.values():
+        for key in keys_of(book.model, measure):
+            sums, counts = cell(measure.sum, key), cell(measure.count, key)
+            if sums in book.roots(rule) and row.get(sums):
+                found.append(Behind(key if measure.by != "month_back" else sums, int(row.get(counts) or 0), row[sums]))
+    known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
+    return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
+
+
+def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: str, row: Row, language: str) -> list[Failed]:
+    return [
+        Failed(stage, name, model[name].reason[language], rules[name].text, {column: row[column] for column in rules[name].columns})
+        for name in names.split()
+    ]
+
+
+def _change(
+    book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str
+) -> list[str]:
+    """What would have to be different for this offer to come first."""
+    if record["verdict"] == "held":
+        return ["it is held already"]
+    changes = [f"{item.reason}: needs {item.text}" for item in failed]
+    if record["rank"] == 1:
+        second = next((item for item in ranked if item["rank"] == 2), None)
+        weakest = [
+            f"without «{book.model.signals[name].meaning[language]}» it would fall behind {second['product']}"
+            for name in offer.model.evidence.signals
+            if second and row[name] > 0 and outcome(book, offer, {**row, name: 0.0}).score < second["score"]
+        ]
+        return weakest
+    best = ranked[0]["score"] if ranked and ranked[0]["rank"] == 1 else None
+    for name, points in offer.model.evidence.signals.items():
+        if points <= 0 or row[name] >= 1 or best is None:
+            continue
+        would = outcome(book, offer, {**row, name: 1.0})
+        if would.score > best:
+            changes.append(f"«{book.model.signals[name].meaning[language]}» at full strength would put it first" + (", were it open" if failed else ""))
+    if not changes and best is not None:
+        changes.append(f"no single signal would: the first offer's score is {best:.3f}, this one's {record['score']:.3f}")
+    return changes

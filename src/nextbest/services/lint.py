@@ -1,0 +1,79 @@
+"""Lint: the editorial rules over anyone's texts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.files import read_texts
+from nextbest.messages.lint import AGREEMENT, LENGTH, failed_rules, rules_of
+from nextbest.playbook.load import load
+
+COLUMNS = ("push_notification", "message", "text", "сообщение", "текст")
+
+
+@dataclass(frozen=True)
+class Linted:
+    """One text with the rules it breaks; `line` is its place among the file's rows, from 1."""
+
+    line: int
+    text: str
+    failed: list[str]
+
+
+@dataclass(frozen=True)
+class LintResult:
+    """All texts, and what each rule means."""
+
+    texts: list[Linted]
+    meanings: dict[str, str]
+
+    @property
+    def clean(self) -> bool:
+        """Whether no text breaks a rule."""
+        return not any(item.failed for item in self.texts)
+
+
+def lint(
+    file: str | Path, *, voice: str, channel: str, playbook: str | Path = "bank-kz", column: str | None = None
+) -> LintResult:
+    """Lint the texts in a CSV file's column (push_notification, message or text, unless named).
+
+    Raises UsageError for an unknown voice or channel, DataError for a file without such a column.
+    """
+    model = load(playbook).model
+    problems = []
+    if voice not in model.voices:
+        problems.append(Problem(f"--voice {voice}", "no such voice", f"one of {', '.join(model.voices)}"))
+    if channel not in model.channels:
+        problems.append(Problem(f"--channel {channel}", "no such channel", f"one of {', '.join(model.channels)}"))
+    path = Path(file)
+    if not path.is_file():
+        problems.append(Problem(str(path), "the file does not exist", "check the path"))
+    if problems:
+        raise UsageError(problems)
+    header, rows = read_texts(path)
+    wanted = [column] if column else [name for name in COLUMNS if name in header]
+    if not wanted or wanted[0] not in header:
+        raise DataError([Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", f"name it with --column; there are {', '.join(header)}")])
+    texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
+    failed = failed_of(texts, playbook, voice, channel)
+    # The finder says what a rule means in the language of the texts.
+    meanings = {name: rule.meaning.get(voice, next(iter(rule.meaning.values()))) for name, rule in rules_of(model, voice, channel).items()}
+    fewest, most = model.channels[channel].length
+    meanings[LENGTH] = f"{fewest}–{most}"
+    return LintResult([Linted(n, said, broken) for n, (said, broken) in enumerate(zip(texts, failed, strict=True), 1)], meanings)
+
+
+def failed_of(texts: list[str], playbook: str | Path, voice: str, channel: str) -> list[list[str]]:
+    """The rules that each text breaks, in the texts' order."""
+    model = load(playbook).model
+    with duckdb.connect() as connection:
+        connection.execute("create table texts (place integer, message varchar)")
+        connection.executemany("insert into texts values (?, ?)", list(enumerate(texts))) if texts else None
+        found = connection.execute(f"select {failed_rules(model, voice, channel, 'message')} from texts order by place")
+        return [row[0] for row in found.fetchall()]
+
+
+__all__ = ["AGREEMENT", "LENGTH", "LintResult", "Linted", "failed_of", "lint"]

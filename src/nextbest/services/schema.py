@@ -1,0 +1,31 @@
+"""Schema: JSON schemas of a playbook's files, for editors and forms."""
+
+import json
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from nextbest.playbook.model import Business, Channel, Contact, Features, Offer, Param, Signal, Voice
+
+FILES = {
+    "playbook": Business,
+    "features": Features,
+    "params": dict[str, Param],
+    "signals": dict[str, Signal],
+    "contact": Contact,
+    "channels": dict[str, Channel],
+    "voice": Voice,
+    "offer": Offer,
+}
+
+
+def schema(folder: str | Path) -> list[Path]:
+    """Write one JSON schema per kind of file; returns the paths."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, kind in FILES.items():
+        path = target / f"{name}.schema.json"
+        path.write_text(json.dumps(TypeAdapter(kind).json_schema(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
