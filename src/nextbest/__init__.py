@@ -1,10 +1,10 @@
 """Nextbest: decides, for every customer, what to offer next, why, worth how much, and in which words.
 
-    import nextbest as nb
-    nb.synth(60, out="bank")
-    run = nb.decide("bank", as_of="2025-08-31", out="out")
-    run.recommendations
-    nb.explain("out", 1)
+import nextbest as nb
+nb.synth(60, out="bank")
+run = nb.decide("bank", as_of="2025-08-31", out="out")
+run.recommendations
+nb.explain("out", 1)
 """
 
 __version__ = "0.1.0"

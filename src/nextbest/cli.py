@@ -81,7 +81,9 @@ def decide(
         with _bar() as report:
             run = decide_service(data, playbook, as_of=day, out=out_folder, tables=tables, seed=seed, progress=report)
         out.print(show.summary(run))
-        out.print(f"Written to {out_folder}: recommendations.csv, decisions.parquet, report.html, rejects.parquet, run.json", highlight=False)
+        out.print(
+            f"Written to {out_folder}: recommendations.csv, decisions.parquet, report.html, rejects.parquet, run.json", highlight=False
+        )
 
 
 def _day(value: str) -> date:

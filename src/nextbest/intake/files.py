@@ -70,7 +70,9 @@ def find(data: Path | None, tables: Mapping[str, Iterable[Path]], business: Busi
         if not paths[name]:
             patterns = " or ".join(source.files)
             problems.append(
-                Problem(str(data or name), f"no file for '{name}'", f"name a file {patterns} (.csv, .parquet, .gz), or pass --table {name}=PATH")
+                Problem(
+                    str(data or name), f"no file for '{name}'", f"name a file {patterns} (.csv, .parquet, .gz), or pass --table {name}=PATH"
+                )
             )
         for path in paths[name]:
             try:
@@ -119,11 +121,7 @@ def _owner(path: Path, business: Business) -> str | None:
         return None
     stem = name.removesuffix(suffix)
     return next(
-        (
-            source
-            for source, item in business.sources.items()
-            if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)
-        ),
+        (source for source, item in business.sources.items() if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)),
         None,
     )
 
@@ -228,9 +226,7 @@ def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, st
         names = [name, *source.columns[name].names]
         close = [h for n in names for h in difflib.get_close_matches(n, free, n=1, cutoff=0.6)]
         hint = f"is it '{close[0]}'? Map it: " if close else "rename the column, or map it: "
-        problems.append(
-            Problem(path.name, f"column '{' or '.join(names[:2])}' is missing", f"{hint}playbook.yaml, sources, {name}, names")
-        )
+        problems.append(Problem(path.name, f"column '{' or '.join(names[:2])}' is missing", f"{hint}playbook.yaml, sources, {name}, names"))
     raise DataError(problems)
 
 

@@ -52,9 +52,7 @@ def _uses(offer: BoundOffer, language: str, fact: str) -> list[int]:
     return [
         choice
         for choice, places in enumerate(combinations(offer), 1)
-        if any(
-            fact in names(offer.parts[part][index].text.get(language, "")) for part, index in zip(PARTS, places, strict=True)
-        )
+        if any(fact in names(offer.parts[part][index].text.get(language, "")) for part, index in zip(PARTS, places, strict=True))
     ]
 
 
@@ -69,9 +67,7 @@ def texts(bound: Bound, place: int, language: str, source: str = "addressed") ->
     business, channel = bound.model.business, bound.model.channels[bound.model.business.channel]
     key = quote(id_column(business.sources[business.customers]))
     used = [
-        name
-        for name in offer.facts
-        if any(name in names(option.text.get(language, "")) for part in PARTS for option in offer.parts[part])
+        name for name in offer.facts if any(name in names(option.text.get(language, "")) for part in PARTS for option in offer.parts[part])
     ]
     here = _offer_columns(offer)
     values = [f"{_over(offer.facts[name], here)} as {quote(f'v.{name}')}" for name in used]

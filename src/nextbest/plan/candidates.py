@@ -38,9 +38,7 @@ def decisions(bound: Bound) -> Stage:
     """The decision record. Grain: one customer × offer."""
     key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
     language = bound.model.business.languages[0]
-    records = [
-        _record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)
-    ]
+    records = [_record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)]
     columns = ", ".join(f"d.{name}" for name in RECORD)
     return Stage(
         "decisions",

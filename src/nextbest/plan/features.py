@@ -90,9 +90,7 @@ def population(bound: Bound) -> Stage:
             f"case when count({column}) >= {item.at_least} then quantile_disc({column}, {item.quantile}) "
             f"else {item.default} end as {quote(name)}"
         )
-    return Stage(
-        "population", "one row", f"select {listing(items or ['1 as nothing'])}\nfrom features", "measuring the population"
-    )
+    return Stage("population", "one row", f"select {listing(items or ['1 as nothing'])}\nfrom features", "measuring the population")
 
 
 def signals(bound: Bound) -> Stage:

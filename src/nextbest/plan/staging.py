@@ -120,7 +120,14 @@ def _loose_amount(trimmed: str) -> str:
 
 
 def _empty(column: SourceColumn) -> str:
-    kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+    kinds = {
+        "integer": "integer",
+        "number": "double",
+        "money": "decimal(18, 2)",
+        "date": "timestamp",
+        "flag": "boolean",
+        "list": "varchar[]",
+    }
     return _enum(column) if column.type == "category" and column.values else kinds.get(column.type, "varchar")
 
 
@@ -170,7 +177,7 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
             continue
         default = bound.defaults.get(name)
         kind = source.columns[name].type
-        column = f"cast({quote(name)} as {_COMPUTED[kind]})" if kind in _COMPUTED else quote(name)
+        column = f"cast({_within(source.columns[name], quote(name))} as {_COMPUTED[kind]})" if kind in _COMPUTED else quote(name)
         items.append(f"coalesce({column}, {sql(default, 'duckdb')}) as {quote(name)}" if default else f"{column} as {quote(name)}")
     return (
         f"select {listing(items)}\nfrom {staged}\nwhere problem is null or problem <> 'no_id'\n"
@@ -180,6 +187,13 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
 
 _COMPUTED = {"integer": "double", "number": "double", "money": "double", "category": "varchar"}
 """How a customer's column stands in rules."""
+
+
+def _within(column: SourceColumn, value: str) -> str:
+    """The value where it is possible at all, else null."""
+    tests = [f"{value} >= {column.min}"] if column.min is not None else []
+    tests += [f"{value} <= {column.max}"] if column.max is not None else []
+    return f"case when {' and '.join(tests)} then {value} end" if tests else value
 
 
 def _odd_cells(source: Source) -> list[tuple[str, str]]:
@@ -219,7 +233,10 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
         ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),
         ("before_window", f"date < date '{window.start}'"),
         *([("no_direction", "direction is null")] if derived else []),
-        ("unknown_customer", f"try_cast({key} as {id_type}) is null or not exists (from {customers} as c where c.{key} = try_cast(r.{key} as {id_type}))"),
+        (
+            "unknown_customer",
+            f"try_cast({key} as {id_type}) is null or not exists (from {customers} as c where c.{key} = try_cast(r.{key} as {id_type}))",
+        ),
         *((reason, test) for reason, test in _odd_cells(source) if reason.startswith("unknown:")),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
@@ -257,8 +274,7 @@ def _direction(source: Source) -> str:
     if not source.direction:
         return ""
     branches = " ".join(
-        f"when type in ({', '.join(text(kind) for kind in kinds)}) then {text(direction)}"
-        for direction, kinds in source.direction.items()
+        f"when type in ({', '.join(text(kind) for kind in kinds)}) then {text(direction)}" for direction, kinds in source.direction.items()
     )
     return f"case when direction <> '?' then direction {branches} end"
 

@@ -12,7 +12,7 @@ from nextbest.errors import PlaybookError, Problem
 from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Condition, Fact, Measure, Offer, Option, Param, Playbook
 from nextbest.playbook.params import value_on
-from nextbest.rules.parse import ParamValue, Rule, RuleError, Scope, bind, cell
+from nextbest.rules.parse import ParamValue, Rule, RuleError, Scope, bind, cell, did_you_mean
 
 T = TypeVar("T")
 
@@ -84,9 +84,7 @@ class Bound:
         for name, measure in self.measures.items():
             for key in keys_of(self.model, measure):
                 sums, counts = cell(measure.sum, key) in used, cell(measure.count, key) in used
-                needed.setdefault(name, []).extend(
-                    ([(key, False)] if sums else []) + ([(key, True)] if sums or counts else [])
-                )
+                needed.setdefault(name, []).extend(([(key, False)] if sums else []) + ([(key, True)] if sums or counts else []))
         return needed
 
     def roots(self, rule: Rule) -> tuple[str, ...]:
@@ -129,9 +127,7 @@ class _Binder:
         for name, param in params.items():
             value = value_on(param, self.as_of)
             if value is None:
-                self.say(
-                    f"no value on {self.as_of}: the first starts {min(param.values)}", "add the value in force", *path, name
-                )
+                self.say(f"no value on {self.as_of}: the first starts {min(param.values)}", "add the value in force", *path, name)
                 value = param.values[min(param.values)]
             values[name] = value
         return values
@@ -152,27 +148,20 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     measures = model.features.measures
     for name, measure in measures.items():
         if not keys_of(model, measure):
-            binder.say(
-                f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name
-            )
+            binder.say(f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name)
     base = Scope(
         frozenset(customers.columns),
-        {
-            name: keys
-            for measure in measures.values()
-            if (keys := keys_of(model, measure))
-            for name in (measure.sum, measure.count)
-        },
+        {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in (measure.sum, measure.count)},
         params,
     )
     _check_names(binder, model, base)
     with_features = base.adding(model.features.features)
     features = {
-        name: binder.rule(feature.value, with_features, "features", "features", name)
+        name: binder.rule(feature.value, with_features, "features", "features", name, "value")
         for name, feature in model.features.features.items()
     }
     known = with_features.adding(model.features.population)
-    signals = {name: binder.rule(signal.strength, known, "signals", name) for name, signal in model.signals.items()}
+    signals = {name: binder.rule(signal.strength, known, "signals", name, "strength") for name, signal in model.signals.items()}
     with_signals = known.adding(model.signals)
     result = Bound(
         loaded=loaded,
@@ -193,12 +182,16 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
         score=binder.rule(
             business.arbitration.score,
             Scope(frozenset({"evidence", "propensity", "benefit", "lever"}), {}, params),
-            "business", "arbitration", "score",
+            "business",
+            "arbitration",
+            "score",
         ),  # fmt: skip
         confidence=binder.rule(
             business.arbitration.confidence,
             Scope(frozenset({"propensity"}), {}, params),
-            "business", "arbitration", "confidence",
+            "business",
+            "arbitration",
+            "confidence",
         ),  # fmt: skip
         plurals={
             language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
@@ -215,11 +208,11 @@ def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
     scope = scope.adding(params=binder.params(offer.params, *path, "params"))
     for name in offer.evidence.signals:
         if name not in binder.loaded.model.signals:
-            known = ", ".join(sorted(binder.loaded.model.signals))
-            binder.say(f"unknown signal '{name}'", f"known: {known}", *path, "evidence", "signals", name)
+            fix = did_you_mean(name, binder.loaded.model.signals)
+            binder.say(f"unknown signal '{name}'", fix, *path, "evidence", "signals", name)
 
     def conditions(items: dict[str, Condition], key: str) -> dict[str, Rule]:
-        return _each(items, lambda name, item: binder.rule(item.when, scope, *path, key, name))
+        return _each(items, lambda name, item: binder.rule(item.when, scope, *path, key, name, "when"))
 
     benefit, messages = offer.benefit, offer.messages
     fact_scope = scope.adding(["benefit", *(f"term_{name}" for name in benefit.terms)])
@@ -227,27 +220,23 @@ def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
     def options(part: str, items: list[Option]) -> list[BoundOption]:
         return [
             BoundOption(
-                binder.rule(item.when, fact_scope, *path, "messages", part, str(index), "when")
-                if item.when is not None
-                else None,
+                binder.rule(item.when, fact_scope, *path, "messages", part, str(index), "when") if item.when is not None else None,
                 item.text,
             )
             for index, item in enumerate(items)
         ]
 
     def fact(name: str, item: Fact) -> Rule:
-        return binder.rule(item.value, fact_scope, *path, "messages", "facts", name)
+        return binder.rule(item.value, fact_scope, *path, "messages", "facts", name, "value")
 
     return BoundOffer(
         id=offer.id,
         model=offer,
         eligible=conditions(offer.eligible, "eligible"),
         suitable=conditions(offer.suitable, "suitable"),
-        terms=_each(
-            benefit.terms, lambda name, term: binder.rule(term.value, scope, *path, "benefit", "terms", name)
-        ),
+        terms=_each(benefit.terms, lambda name, term: binder.rule(term.value, scope, *path, "benefit", "terms", name, "value")),
         cap=binder.rule(benefit.cap, scope, *path, "benefit", "cap") if benefit.cap is not None else None,
-        today=binder.rule(benefit.today.value, scope, *path, "benefit", "today") if benefit.today else None,
+        today=binder.rule(benefit.today.value, scope, *path, "benefit", "today", "value") if benefit.today else None,
         facts=_each(messages.facts, fact),
         parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
     )

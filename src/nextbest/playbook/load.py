@@ -50,9 +50,7 @@ def find(name_or_folder: str | Path) -> Path:
         if (folder / "playbook.yaml").is_file():
             return folder
     known = ", ".join(sorted(path.name for path in built_in().iterdir() if (path / "playbook.yaml").is_file()))
-    raise UsageError(
-        [Problem(f"playbook '{name_or_folder}'", "no playbook.yaml there", f"name a folder, or a built-in one: {known}")]
-    )
+    raise UsageError([Problem(f"playbook '{name_or_folder}'", "no playbook.yaml there", f"name a folder, or a built-in one: {known}")])
 
 
 def load(name_or_folder: str | Path) -> Loaded:

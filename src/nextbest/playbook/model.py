@@ -80,9 +80,7 @@ class Measure(Strict):
     by: Name = Field(description="the column whose values are the keys; `month_back` is 1 for the latest month")
     sum: Name
     count: Name
-    over: Literal["horizon", "last_month"] = Field(
-        "horizon", description="the whole horizon, or the last complete calendar month"
-    )
+    over: Literal["horizon", "last_month"] = Field("horizon", description="the whole horizon, or the last complete calendar month")
     unit: str
     meaning: Texts
 

@@ -70,9 +70,7 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
         terms["today"] = -min(max(today, 0.0), max(_money(sum(terms.values())), 0.0))
     benefit = _money(sum(terms.values()))
     model = offer.model
-    evidence = model.evidence.prior + sum(
-        points * row[signal] for signal, points in model.evidence.signals.items()
-    )
+    evidence = model.evidence.prior + sum(points * row[signal] for signal, points in model.evidence.signals.items())
     propensity = evaluate(bound.propensity, {"evidence": evidence})
     values = {"evidence": evidence, "propensity": propensity, "benefit": benefit, "lever": model.lever}
     return Outcome(

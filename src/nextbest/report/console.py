@@ -59,7 +59,10 @@ def explanation(item: Explanation) -> RenderableType:
     who = ", ".join(f"{name} {escape(str(value))}" for name, value in item.profile.items())
     message = escape(item.message or f"no message: {item.withheld}")
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
-    head = Panel(f"{message}\n\n[dim]facts: {escape(facts)}\ntreatment: {item.treatment}[/dim]", title=f"Customer {escape(item.customer)}, as of {item.as_of}")
+    head = Panel(
+        f"{message}\n\n[dim]facts: {escape(facts)}\ntreatment: {item.treatment}[/dim]",
+        title=f"Customer {escape(item.customer)}, as of {item.as_of}",
+    )
     return Group(f"[dim]{who}[/dim]", head, *(_offer(offer, item.currency) for offer in item.offers))
 
 

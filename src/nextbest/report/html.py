@@ -71,10 +71,16 @@ def _offers(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     total = engine.rows("select greatest(count(*), 1) from addressed")[0][0]
     found = []
     for place, offer in enumerate(book.offers, 1):
-        [(count, benefit)] = engine.rows(f"select count(*), coalesce(median({_col(offer, 'benefit')}), 0) from scored where ranking[1] = {place}")
-        found.append({"name": _name(book, offer), "count": count, "benefit": number(float(benefit)), "percent": round(100 * count / total, 1)})
+        [(count, benefit)] = engine.rows(
+            f"select count(*), coalesce(median({_col(offer, 'benefit')}), 0) from scored where ranking[1] = {place}"
+        )
+        found.append(
+            {"name": _name(book, offer), "count": count, "benefit": number(float(benefit)), "percent": round(100 * count / total, 1)}
+        )
     most = max((item["count"] for item in found), default=0) or 1
-    return [{**item, "share": item["count"] / most, "shown": number(item["count"])} for item in sorted(found, key=lambda item: -item["count"])]
+    return [
+        {**item, "share": item["count"] / most, "shown": number(item["count"])} for item in sorted(found, key=lambda item: -item["count"])
+    ]
 
 
 def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
@@ -138,17 +144,27 @@ def _bounds(engine: Engine) -> tuple[int, int]:
 
 
 def _histogram(engine: Engine, select: str, step: int, low: int, high: int) -> list[Bar]:
-    counted = dict(engine.rows(f"select cast(floor(least(x, {high} - 1e-9) / {step}) as integer) * {step}, count(*) from ({select}) as t(x) group by 1"))
+    counted = dict(
+        engine.rows(
+            f"select cast(floor(least(x, {high} - 1e-9) / {step}) as integer) * {step}, count(*) from ({select}) as t(x) group by 1"
+        )
+    )
     return bars([(f"{start}–{start + step}", counted.get(start, 0)) for start in range(low, high, step)])
 
 
 def _periods(engine: Engine) -> list[Bar]:
-    rows = dict(engine.rows("select f.period::varchar, count(*) from (select unnest(facts) as f from messages where message is not null) group by 1"))
+    rows = dict(
+        engine.rows(
+            "select f.period::varchar, count(*) from (select unnest(facts) as f from messages where message is not null) group by 1"
+        )
+    )
     return bars([(name.replace("_", " "), rows[name]) for name in PERIODS if name in rows])
 
 
 def _treatments(engine: Engine) -> list[tuple[str, str, int]]:
-    return engine.rows("select offer, treatment, count(*) from messages where message is not null group by 1, 2 order by 3 desc, 1, 2 limit 15")
+    return engine.rows(
+        "select offer, treatment, count(*) from messages where message is not null group by 1, 2 order by 3 desc, 1, 2 limit 15"
+    )
 
 
 def _samples(book: Bound) -> str:

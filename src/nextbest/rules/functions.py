@@ -85,18 +85,13 @@ FUNCTIONS: dict[str, Function] = {
         lambda *values: next((value for value in values if value is not None), None),
         variadic=True,
     ),
-    "least": Function(
-        ("a", "b"), "smallest known value", lambda *v: min(_present(v), default=None), variadic=True
-    ),
-    "greatest": Function(
-        ("a", "b"), "largest known value", lambda *v: max(_present(v), default=None), variadic=True
-    ),
+    "least": Function(("a", "b"), "smallest known value", lambda *v: min(_present(v), default=None), variadic=True),
+    "greatest": Function(("a", "b"), "largest known value", lambda *v: max(_present(v), default=None), variadic=True),
     "ramp": Function(
         ("value", "low", "high"),
         "0 up to low, 1 from high, straight in between",
         _strict(ramp),
-        "case when value is null then null "
-        "else greatest(0.0, least(1.0, (value - low) / (high - low))) end",
+        "case when value is null then null else greatest(0.0, least(1.0, (value - low) / (high - low))) end",
     ),
     "ratio": Function(
         ("a", "b"),

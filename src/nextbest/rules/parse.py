@@ -84,8 +84,7 @@ def parse(text: str) -> exp.Expression:
         if not isinstance(node, _NODES):
             raise RuleError(
                 f"'{node.key}' is outside the rule language",
-                "rules use arithmetic, comparisons, and/or/not, between, in, is null, case, and: "
-                + ", ".join(FUNCTIONS),
+                "rules use arithmetic, comparisons, and/or/not, between, in, is null, case, and: " + ", ".join(FUNCTIONS),
             )
         if isinstance(node, exp.Anonymous):
             _check_call(node)
@@ -111,7 +110,7 @@ def _check_call(node: exp.Anonymous) -> None:
     name = node.name.lower()
     function = FUNCTIONS.get(name)
     if function is None:
-        raise RuleError(f"unknown function '{name}'", _did_you_mean(name, FUNCTIONS))
+        raise RuleError(f"unknown function '{name}'", did_you_mean(name, FUNCTIONS))
     given = len(node.expressions)
     if given != len(function.arguments) and not (function.variadic and given >= 1):
         raise RuleError(
@@ -120,7 +119,8 @@ def _check_call(node: exp.Anonymous) -> None:
         )
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown name."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return "did you mean " + " or ".join(close) + "?" if close else "known: " + ", ".join(names[:12]) + " …"
@@ -139,28 +139,26 @@ def _resolve(node: exp.Expression, scope: Scope) -> exp.Expression:
     if isinstance(node, exp.Column):
         if node.table == "p":
             if node.name not in scope.params:
-                raise RuleError(f"unknown parameter 'p.{node.name}'", _did_you_mean(node.name, scope.params))
+                raise RuleError(f"unknown parameter 'p.{node.name}'", did_you_mean(node.name, scope.params))
             return literal(scope.params[node.name])
         if node.table or isinstance(node.this, exp.Star):
             raise RuleError(f"'{node.sql()}' is not a name here", "parameters are p.name; all else is bare")
         if node.name in scope.measures and not isinstance(node.parent, exp.Bracket | exp.Anonymous):
             raise RuleError(f"'{node.name}' needs a key", f"write {node.name}['{scope.measures[node.name][0]}']")
         if node.name not in scope.columns and node.name not in scope.measures:
-            raise RuleError(f"unknown name '{node.name}'", _did_you_mean(node.name, [*scope.columns, *scope.measures]))
+            raise RuleError(f"unknown name '{node.name}'", did_you_mean(node.name, [*scope.columns, *scope.measures]))
     return node
 
 
 def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expression:
     measure = node.this.name if isinstance(node.this, exp.Column) else ""
     if measure not in scope.measures:
-        raise RuleError(f"unknown measure '{measure or node.this.sql()}'", _did_you_mean(measure, scope.measures))
+        raise RuleError(f"unknown measure '{measure or node.this.sql()}'", did_you_mean(measure, scope.measures))
     columns = []
     for key in node.expressions:
         name = key.name if isinstance(key, exp.Literal) else ""
         if name not in scope.measures[measure]:
-            raise RuleError(
-                f"{measure} has no '{name or key.sql()}'", _did_you_mean(name, scope.measures[measure])
-            )
+            raise RuleError(f"{measure} has no '{name or key.sql()}'", did_you_mean(name, scope.measures[measure]))
         columns.append(exp.column(cell(measure, name), quoted=True))
     total: exp.Expression = columns[0]
     for column in columns[1:]:

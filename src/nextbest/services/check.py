@@ -38,14 +38,10 @@ def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checke
     loaded = load(playbook)
     day = as_of or max(start for param in _params(loaded.model) for start in param)
     book = bound(loaded, day)
-    problems = [*examples.failures(book), *_messages(book), *_voices(book)]
-    if not problems:
-        problems += _types(book)
+    problems = [*examples.failures(book), *_messages(book), *_voices(book), *_types(book)]
     if problems:
         raise PlaybookError(problems)
-    return Checked(
-        book.model.business.name, len(book.offers), len(book.signals), len(book.features), examples.count(book)
-    )
+    return Checked(book.model.business.name, len(book.offers), len(book.signals), len(book.features), examples.count(book))
 
 
 def copy(playbook: str | Path, folder: str | Path) -> Path:
@@ -124,23 +120,43 @@ def _voices(book: Bound) -> list[Problem]:
                             problems.append(Problem(where, f"pattern is not RE2: {str(error).splitlines()[0]}", "see RE2's syntax"))
                             break
                         if got is not wanted:
-                            problems.append(Problem(where, f"«{sample}» should {'fail' if wanted else 'pass'}", "mend the pattern or the sample"))
+                            problems.append(
+                                Problem(where, f"«{sample}» should {'fail' if wanted else 'pass'}", "mend the pattern or the sample")
+                            )
     return problems
 
 
 def _types(book: Bound) -> list[Problem]:
     """Run the stages over empty tables: what an engine cannot type, it says here and not in a run."""
     business = book.model.business
-    kinds = {"id": "varchar", "integer": "double", "number": "double", "money": "double", "flag": "boolean", "date": "timestamp", "list": "varchar[]"}
+    kinds = {
+        "id": "varchar",
+        "integer": "double",
+        "number": "double",
+        "money": "double",
+        "flag": "boolean",
+        "date": "timestamp",
+        "list": "varchar[]",
+    }
     with duckdb.connect() as connection:
-        columns = ", ".join(f"{quote(name)} {kinds.get(column.type, 'varchar')}" for name, column in business.sources[business.customers].columns.items())
+        columns = ", ".join(
+            f"{quote(name)} {kinds.get(column.type, 'varchar')}" for name, column in business.sources[business.customers].columns.items()
+        )
         connection.execute(f"create table {business.customers} ({columns})")
         for name, source in business.sources.items():
             if name != business.customers:
-                columns = ", ".join(f"{quote(n)} {kinds.get(c.type, 'varchar')}" for n, c in source.columns.items() if c.type in ("id", "date", "category"))
+                columns = ", ".join(
+                    f"{quote(n)} {kinds.get(c.type, 'varchar')}" for n, c in source.columns.items() if c.type in ("id", "date", "category")
+                )
                 connection.execute(f"create table {name} ({columns}, value double, problem varchar)")
         activity = [features.cells(book, name) for name in business.sources if name != business.customers]
-        stages: list[Stage] = [*activity, features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
+        stages: list[Stage] = [
+            *activity,
+            features.features(book),
+            features.population(book),
+            features.signals(book),
+            candidates.scored(book),
+        ]
         for stage in stages:
             try:
                 connection.execute(f"create table {quote(stage.name)} as {stage.select}")

@@ -177,9 +177,7 @@ class _Job:
     def _note(self, name: str, staged: str) -> int:
         """Gather the problems of a staged table; returns how many rows are left out."""
         rejected = 0
-        for problem, count in self.engine.rows(
-            f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"
-        ):
+        for problem, count in self.engine.rows(f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"):
             rejected += count if problem in staging.REJECTED else 0
             self._problem(name, problem, count)
         return rejected
@@ -188,9 +186,7 @@ class _Job:
         kind, _, column = problem.partition(":")
         kept = kind in staging.KEPT
         advice = (staging.KEPT if kept else staging.REJECTED)[kind]
-        self.problems.append(
-            {"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice}
-        )
+        self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
 
     def _odd(self, name: str) -> bool:
         return any(item["table"] == name for item in self.problems)

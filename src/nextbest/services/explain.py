@@ -106,7 +106,13 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
     row = next(iter(_select(run, "features", customer)), None)
     if not records or row is None:
         raise UsageError(
-            [Problem(str(run.folder), "no such customer was scored in this run", "check the code; an objection to profiling leaves a customer out")]
+            [
+                Problem(
+                    str(run.folder),
+                    "no such customer was scored in this run",
+                    "check the code; an objection to profiling leaves a customer out",
+                )
+            ]
         )
     offers = {offer.id: offer for offer in book.offers}
     ranked = sorted(records, key=lambda item: (item["rank"] is None, item["rank"], item["offer"]))
@@ -198,9 +204,7 @@ def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: st
     ]
 
 
-def _change(
-    book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str
-) -> list[str]:
+def _change(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str) -> list[str]:
     """What would have to be different for this offer to come first."""
     if record["verdict"] == "held":
         return ["it is held already"]
@@ -219,7 +223,9 @@ def _change(
             continue
         would = outcome(book, offer, {**row, name: 1.0})
         if would.score > best:
-            changes.append(f"«{book.model.signals[name].meaning[language]}» at full strength would put it first" + (", were it open" if failed else ""))
+            changes.append(
+                f"«{book.model.signals[name].meaning[language]}» at full strength would put it first" + (", were it open" if failed else "")
+            )
     if not changes and best is not None:
         changes.append(f"no single signal would: the first offer's score is {best:.3f}, this one's {record['score']:.3f}")
     return changes

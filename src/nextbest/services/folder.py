@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nextbest.errors import Problem, UsageError
 
+
 @contextmanager
 def written_whole(out: Path, mark: str = "run.json") -> Iterator[Path]:
     """A scratch folder beside `out` that takes its place when the block ends well, and vanishes when it does not.
@@ -15,9 +16,7 @@ def written_whole(out: Path, mark: str = "run.json") -> Iterator[Path]:
     An earlier run's folder (it holds the file `mark`) is replaced; any other folder with something in it is refused (UsageError).
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file())):
-        raise UsageError(
-            [Problem(str(out), "there is something else here already", "name a new folder, or an earlier run's")]
-        )
+        raise UsageError([Problem(str(out), "there is something else here already", "name a new folder, or an earlier run's")])
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     scratch.chmod(0o755)

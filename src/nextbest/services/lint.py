@@ -35,9 +35,7 @@ class LintResult:
         return not any(item.failed for item in self.texts)
 
 
-def lint(
-    file: str | Path, *, voice: str, channel: str, playbook: str | Path = "bank-kz", column: str | None = None
-) -> LintResult:
+def lint(file: str | Path, *, voice: str, channel: str, playbook: str | Path = "bank-kz", column: str | None = None) -> LintResult:
     """Lint the texts in a CSV file's column (push_notification, message or text, unless named).
 
     Raises UsageError for an unknown voice or channel, DataError for a file without such a column.
@@ -56,7 +54,9 @@ def lint(
     header, rows = read_texts(path)
     wanted = [column] if column else [name for name in COLUMNS if name in header]
     if not wanted or wanted[0] not in header:
-        raise DataError([Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", f"name it with --column; there are {', '.join(header)}")])
+        raise DataError(
+            [Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", f"name it with --column; there are {', '.join(header)}")]
+        )
     texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
     failed = failed_of(texts, playbook, voice, channel)
     # The finder says what a rule means in the language of the texts.

@@ -89,9 +89,7 @@ def synth(
     `rows_per_customer` is split evenly between the two activity tables. Raises UsageError, PlaybookError.
     """
     if customers < 1 or rows_per_customer < 2 or format not in ("csv", "parquet"):
-        raise UsageError(
-            [Problem("synth", "customers ≥ 1, rows per customer ≥ 2, format csv or parquet", "mend the call")]
-        )
+        raise UsageError([Problem("synth", "customers ≥ 1, rows per customer ≥ 2, format csv or parquet", "mend the call")])
     spec = _read(playbook)
     with (
         written_whole(Path(out), mark="truth.csv") as folder,
@@ -99,7 +97,7 @@ def synth(
         DuckDBEngine(Path(temp)) as engine,
     ):
         engine.create(Stage("people", "one customer", _people(spec, customers, seed)))
-        columns = "client_code, name, status, age, city, cast(round(balance) as bigint) as \"avg_monthly_balance_KZT\""
+        columns = 'client_code, name, status, age, city, cast(round(balance) as bigint) as "avg_monthly_balance_KZT"'
         engine.export(f"select {columns} from people", folder / f"clients.{format}")
         truths = " ".join(f"when {text(name)} then {text(kind.truth)}" for name, kind in spec.kinds.items())
         engine.export(f"select client_code, case kind {truths} end as offer from people", folder / "truth.csv")
@@ -115,14 +113,15 @@ def _read(playbook: str | Path) -> Synthetic:
     try:
         return Synthetic.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise PlaybookError(
-            Problem(path.name, f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()
-        ) from None
+        raise PlaybookError(Problem(path.name, f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()) from None
 
 
 def _u(seed: int, *parts: str) -> str:
-    """SQL of a number from 0 to 1 that depends on the seed and the parts alone."""
-    return f"((hash({seed}, {', '.join(parts)}) >> 11) / 9007199254740992.0)"
+    """SQL of a number from 0 to 1 that depends on the seed and the parts alone.
+
+    Hashed twice: once only combines the parts, and two draws of one customer would go together.
+    """
+    return f"((hash(hash({seed}, {', '.join(parts)})) >> 11) / 9007199254740992.0)"
 
 
 def _pick(items: list[str], u: str) -> str:

@@ -1,0 +1,53 @@
+# One command for each thing; each sets itself up. PYTHON picks the interpreter (3.11 or later).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench bench-small browser duckdb2 reference clean
+
+demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
+	$(BIN)/nextbest demo
+
+test: $(VENV)/.ready-dev        ## every test; the shared cases are used where they are there
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.ready-dev        ## style and types
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready           ## 20M rows, 1M customers, beside the bare query
+	$(BIN)/python bench/decide.py --customers 1000000
+
+bench-small: $(VENV)/.ready     ## the same with 20,000 customers
+	$(BIN)/python bench/decide.py --customers 20000
+
+browser: $(VENV)/.ready         ## pictures of the report, light and dark, wide and narrow (needs chromium)
+	$(BIN)/nextbest demo --out build/demo
+	bench/screenshots build/demo/out/report.html build/screenshots
+
+duckdb2: $(VENV)2/.ready-dev    ## the tests on DuckDB 2
+	$(VENV)2/bin/python -m pytest -n 2
+
+reference: $(VENV)/.ready       ## docs/reference from the schema, and the JSON schemas
+	$(BIN)/python docs/make_reference.py
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	touch $@
+
+$(VENV)2/.ready-dev: requirements.lock requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)2
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb>=2,<3"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)2 build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,95 @@
+"""check tells every problem of a playbook at once, each with its file and line."""
+
+import pytest
+
+import nextbest
+from nextbest.errors import PlaybookError, UsageError
+
+
+@pytest.fixture
+def own(tmp_path):
+    return nextbest.copy("bank-kz", tmp_path / "mine")
+
+
+def edit(folder, name, old, new):
+    path = folder / name
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new, 1))
+    return content[: content.index(old)].count("\n") + 1
+
+
+def problems(folder):
+    with pytest.raises(PlaybookError) as error:
+        nextbest.check(folder)
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_a_copy_is_sound_and_a_second_copy_refused(own):
+    assert nextbest.check(own).offers == 10
+    with pytest.raises(UsageError):
+        nextbest.copy("bank-kz", own)
+
+
+def test_all_problems_at_once_with_file_and_line(own):
+    first = edit(own, "offers/travel-card.yaml", "p.rate * spend['Такси']", "p.rat * spend['Такси']")
+    second = edit(own, "signals.yaml", "visits['Отели', 'Путешествия'], 1, 4", "visits['Отель'], 1, 4")
+    third = edit(own, "offers/gold-bars.yaml", "signals: {gold: 6", "signals: {golden: 6")
+    found = problems(own)
+    assert any(f"offers/travel-card.yaml:{first} " in p and "did you mean rate" in p for p in found)
+    assert any(f"signals.yaml:{second} " in p and "Отели" in p for p in found)
+    assert any(f"offers/gold-bars.yaml:{third} " in p and "unknown signal 'golden'" in p for p in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("playbook.yaml", "top: 4", "topp: 4", "topp"),
+        ("playbook.yaml", "top: 4", "top: [", "not valid YAML"),
+        ("params.yaml", "adult_age:", "adult_age: {unit: a}\nadult_age:", "stands twice"),
+        ("offers/gold-bars.yaml", "id: gold-bars", "id: gold", "make them the same"),
+        ("offers/gold-bars.yaml", "Посмотреть слитки.", "Посмотреть 5 слитков.", "a number stands in the text"),
+        ("offers/gold-bars.yaml", "{greet}{month} вы купили золото", "{greet}вы купили золото", "does not say so"),
+        ("offers/gold-bars.yaml", "{bought_lm}", "{bougth_lm}", "unknown fact"),
+        ("offers/gold-bars.yaml", "benefit: 4000", "benefit: 4001", "expected 4001"),
+        ("offers/gold-bars.yaml", "as: operation", "as: opera", "unknown form"),
+        ("offers/gold-bars.yaml", "age >= p.adult_age", "name + 1 > 2", "stage scored"),
+        ("signals.yaml", "expect: {strength: 0}", "expect: {strength: 1}", "expected 1"),
+        ("features.yaml", 'value: "outgoings - inflow"', 'value: "cash_gap - inflow"', "circle"),
+        ("voice/ru.yaml", 'bad: ["Ура! Вам карта!"]', 'bad: ["Ура!"]', "should fail"),
+        ("voice/ru.yaml", "forbid: ['(?i)(^|[^\\p{L}])(круто", "forbid: ['(?i)((^|[^\\p{L}])(круто", "not RE2"),
+        ("playbook.yaml", "fx_eur,", "fx_euro,", "unknown parameter"),
+    ],
+)
+def test_one_fault(own, name, old, new, says):
+    edit(own, name, old, new)
+    assert any(says in problem for problem in problems(own)), problems(own)
+
+
+def test_a_missing_file_and_an_unknown_playbook(own):
+    (own / "contact.yaml").unlink()
+    assert any("contact.yaml" in problem for problem in problems(own))
+    with pytest.raises(UsageError, match="bank-kz"):
+        nextbest.check("no-such-playbook")
+
+
+def test_a_day_before_any_value_is_told(own):
+    from datetime import date
+
+    from nextbest.services.check import check
+
+    with pytest.raises(PlaybookError, match="no value on 2020-01-01"):
+        check(own, as_of=date(2020, 1, 1))
+
+
+def test_a_new_offer_needs_no_python(own, tmp_path):
+    """Ten minutes' work: copy an offer file, change it, run."""
+    text = (own / "offers" / "gold-bars.yaml").read_text()
+    text = (
+        text.replace("id: gold-bars", "id: silver-bars").replace("Золотые слитки", "Серебряные слитки").replace("Gold bars", "Silver bars")
+    )
+    (own / "offers" / "silver-bars.yaml").write_text(text)
+    assert nextbest.check(own).offers == 11
+    data = nextbest.synth(5, out=tmp_path / "data")
+    run = nextbest.decide(data, own, as_of="2025-08-31", out=tmp_path / "out")
+    assert "silver-bars" in set(run.decisions.offer)

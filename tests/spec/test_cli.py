@@ -1,0 +1,66 @@
+"""The command line: what it prints, and its exit codes."""
+
+import pytest
+from tests.conftest import Bank
+from typer.testing import CliRunner
+
+from nextbest.cli import app
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_whole_path(bank: Bank):
+    data, out = bank.write(), bank.folder / "out"
+    result = run("decide", data, "--playbook", "bank-kz", "--as-of", "2025-08-31", "--out", out)
+    assert result.exit_code == 0 and "recommendations.csv" in result.output
+    assert run("explain", out, 1).exit_code == 0
+    assert run("lint", out / "recommendations.csv", "--voice", "ru", "--channel", "push").exit_code == 0
+    reference = bank.folder / "reference.csv"
+    reference.write_text("client_code,product\n1,Инвестиции\n")
+    assert "of 1" in run("score", out, "--reference", reference).output
+
+
+def test_tables_by_explicit_paths(bank: Bank):
+    data = bank.write()
+    tables = [f"--table={name}={data / name}.csv" for name in ("clients", "transactions", "transfers")]
+    assert run("decide", *tables, "--as-of", "2025-08-31", "--out", bank.folder / "out").exit_code == 0
+
+
+def test_playbook_commands(tmp_path):
+    assert run("check").exit_code == 0
+    assert run("playbook", "copy", "bank-kz", tmp_path / "mine").exit_code == 0
+    assert run("check", tmp_path / "mine").exit_code == 0
+    assert run("playbook", "schema", "--out", tmp_path / "schema").exit_code == 0
+    assert (tmp_path / "schema" / "offer.schema.json").is_file()
+
+
+def test_synth_and_version(tmp_path):
+    assert run("synth", "--customers", 5, "--seed", 3, "--out", tmp_path / "bank", "--format", "parquet").exit_code == 0
+    assert run("--version").output.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["decide", "nowhere", "--as-of", "2025-08-31", "--out", "x"], 4, "not a folder"),
+        (["decide", "nowhere", "--as-of", "31.08.2025", "--out", "x"], 2, "not a day"),
+        (["decide", "--as-of", "2025-08-31", "--out", "x"], 2, "no data"),
+        (["decide", "--table", "clients", "--as-of", "2025-08-31", "--out", "x"], 2, "NAME=PATH"),
+        (["decide", "nowhere", "--playbook", "none", "--as-of", "2025-08-31", "--out", "x"], 2, "bank-kz"),
+        (["decide", "nowhere", "--as-of", "2020-01-01", "--out", "x"], 3, "no value on 2020-01-01"),
+        (["explain", "nowhere", "1"], 2, "not an output folder"),
+        (["score", "nowhere", "--reference", "x"], 2, "not an output folder"),
+        (["synth", "--customers", "0", "--out", "x"], 2, "customers"),
+        (["decide"], 2, ""),
+    ],
+)
+def test_exit_codes(arguments, code, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert says in result.output
+    assert "Traceback" not in result.output

@@ -1,0 +1,78 @@
+"""Explain: read from the record, term by term, with the rows behind each number."""
+
+import pandas as pd
+import pytest
+from tests.conftest import Bank
+
+import nextbest
+from nextbest.errors import UsageError
+from nextbest.report.console import explanation_html
+
+
+def test_every_offer_is_explained(demo):
+    item = nextbest.explain(demo.folder, 1)
+    assert len(item.offers) == 10
+    assert [offer.rank for offer in item.offers if offer.rank] == list(range(1, 1 + sum(o.rank is not None for o in item.offers)))
+    for offer in item.offers:
+        assert sum(term.amount for term in offer.terms) == pytest.approx(offer.benefit)
+        assert offer.verdict == "ranked" or offer.failed
+        assert offer.change or offer.rank == 1
+
+
+def test_the_rows_behind_a_number_are_those_of_the_file(bank: Bank):
+    bank.add("transactions.csv", "1,2025-06-03,Отели,50000,KZT", "1,2025-07-03,Отели,70000.50,KZT")
+    bank.decide()
+    travel = next(o for o in nextbest.explain(bank.folder / "out", 1).offers if o.offer == "travel-card")
+    term = next(t for t in travel.terms if t.name == "travel")
+    assert [(b.cell, b.count, b.sum) for b in term.behind] == [("Отели", 2, 120000.5)]
+    assert term.amount == pytest.approx(0.04 * 120000.5 / 3, abs=0.01)
+
+
+def test_why_not_and_what_would_change_it(bank: Bank):
+    bank.tables["clients.csv"] = str(bank.tables["clients.csv"]).replace(",34,", ",16,")
+    bank.decide()
+    for offer in nextbest.explain(bank.folder / "out", 1, language="en").offers:
+        assert offer.verdict == "ineligible"
+        adult = next(f for f in offer.failed if f.rule == "adult")
+        assert adult.values == {"age": 16} and adult.reason == "Under 18 or age unknown"
+        assert any("age >= p.adult_age" in change for change in offer.change)
+
+
+def test_a_signal_that_would_put_an_offer_first_is_named(bank: Bank):
+    bank.decide()
+    item = nextbest.explain(bank.folder / "out", 1, language="en")
+    gold = next(o for o in item.offers if o.offer == "gold-bars")
+    assert "«Buys and sells gold» at full strength would put it first" in gold.change
+
+
+def test_numbers_of_the_text_are_recorded_facts(demo):
+    facts = nextbest.score(demo.folder, reference=_reference(demo)).per_customer
+    assert (facts.personalisation == 5).all()
+
+
+def _reference(run):
+    path = run.folder.parent / "reference.csv"
+    names = run.decisions[["offer", "product"]].drop_duplicates()
+    truth = pd.read_csv(run.folder.parent / "data" / "truth.csv").merge(names, on="offer")
+    truth[["client_code", "product"]].to_csv(path, index=False)
+    return path
+
+
+def test_the_known_truth_of_the_synthetic_bank_is_found(demo):
+    result = nextbest.score(demo.folder, reference=_reference(demo))
+    assert result.first_right >= 54
+    assert result.message == 20
+
+
+def test_an_unknown_customer_is_a_clear_error(demo):
+    with pytest.raises(UsageError, match="no such customer"):
+        nextbest.explain(demo.folder, "nobody")
+    with pytest.raises(UsageError, match="not an output folder"):
+        nextbest.explain(demo.folder.parent, 1)
+    with pytest.raises(UsageError, match="not a language"):
+        nextbest.explain(demo.folder, 1, language="fr")
+
+
+def test_it_shows_in_a_notebook(demo):
+    assert "Customer 1" in explanation_html(nextbest.explain(demo.folder, 1))
+    assert "<table" in demo._repr_html_()

@@ -1,0 +1,96 @@
+"""The editorial linter on anyone's texts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nextbest.errors import DataError, UsageError
+from nextbest.services.lint import failed_of, lint
+
+GOOD = (
+    "Асель, в августе у вас 27 поездок на такси на 31 400 ₸. Карта для путешествий возвращает 4% за такси, отели и билеты: "
+    "при таких тратах это около 1 200 ₸ в месяц сверх вашего кешбэка. Оформить карту."
+)
+
+
+def broken(text: str, channel: str = "push") -> set[str]:
+    return set(failed_of([text], "bank-kz", "ru", channel)[0])
+
+
+def test_a_good_text_passes():
+    assert broken(GOOD) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (("27 поездок", "27 поездки"), "agreement"),
+        (("27 поездок", "1 поездок"), "agreement"),
+        (("27 поездок", "2 поездок"), "agreement"),
+        (("27 поездок", "11 поездка"), "agreement"),
+        (("27 поездок", "121 поездок"), "agreement"),
+        (("в августе", "в август"), "month_case"),
+        (("у вас", "у Вас"), "vy_in_lower_case"),
+        (("31 400 ₸", "31400 ₸"), "grouped_thousands"),
+        (("31 400 ₸", "31,400 ₸"), "grouped_thousands"),
+        (("31 400 ₸", "2490 ₸"), "grouped_thousands"),
+        (("31 400 ₸", "31 400₸"), "sign_apart"),
+        (("31 400 ₸", "₸ 31 400"), "sign_apart"),
+        (("31 400 ₸", "31 400 тг"), "sign_of_the_app"),
+        (("4%", "4.5%"), "decimal_comma"),
+        (("Карта", "КАРТА"), "no_capitals"),
+        (("кешбэка.", "кешбэка!!"), "at_most_one_exclamation"),
+        (("Оформить карту.", "Оформить."), "one_call_to_action"),
+        (("Оформить карту.", "Ждём вас в гости."), "one_call_to_action"),
+        (("возвращает", "гарантированно возвращает"), "no_promised_returns"),
+        (("Карта для путешествий", "Уникальная карта"), "no_loud_promises"),
+        (("Оформить карту.", "Успейте сегодня. Оформить карту."), "no_pressure"),
+        (("возвращает", "осуществляет возврат"), "no_bureaucratese"),
+        (("возвращает 4%", "4% будет начислено"), "no_passive"),
+        (("на такси", "на Такси"), "category_names"),
+        (("в августе", "с 2025-08-01"), "dates"),
+        (("в августе", "с 01/08/2025"), "dates"),
+        (("31 400", "{taxi}"), "tidy"),
+        (("Асель, ", ""), "length"),
+    ],
+)
+def test_one_fault_is_found_by_its_rule(change, rule):
+    old, new = change
+    assert old in GOOD
+    text = GOOD.replace(old, new)
+    if rule == "length":
+        text = text[:150]
+    assert rule in broken(text)
+
+
+def test_abbreviations_and_other_channels():
+    assert "no_capitals" not in broken(GOOD.replace("такси на", "АЗС на"))
+    assert "sign_of_sms" in broken("У вас 5 поездок на 500 ₸. Оформить карту.", "sms")
+    assert broken("У вас 5 поездок на 500 тг. Оформить карту.", "sms") == set()
+
+
+def test_a_file_of_texts(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_bytes(f'client_code;push_notification\n1;"{GOOD}"\n2;"СКИДКА!!!"\n3;\n'.encode("cp1251", "replace"))
+    path.write_text(f'client_code;push_notification\n1;"{GOOD}"\n2;"СКИДКА!!!"\n3;\n', encoding="utf-8-sig")
+    result = lint(path, voice="ru", channel="push")
+    assert [bool(item.failed) for item in result.texts] == [False, True, True]
+    assert not result.clean
+
+
+def test_what_is_missing_is_said(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no column"):
+        lint(path, voice="ru", channel="push")
+    with pytest.raises(UsageError) as error:
+        lint(tmp_path / "none.csv", voice="fr", channel="fax")
+    assert len(error.value.problems) == 3
+
+
+def test_the_command_ends_with_one_where_a_text_is_broken(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("text\nСКИДКА!!!\n")
+    command = [sys.executable, "-m", "nextbest", "lint", str(path), "--voice", "ru", "--channel", "push"]
+    assert subprocess.run(command, capture_output=True).returncode == 1

@@ -1,0 +1,221 @@
+"""Real files are messy. Each mess works or is refused clearly, is counted, and its rows land in rejects."""
+
+import gzip
+
+import pandas as pd
+import pytest
+from tests.conftest import CLIENTS, TRANSACTIONS, Bank
+
+from nextbest.errors import DataError, UsageError
+
+
+def problems(run):
+    return {(p["table"], p["problem"], p["column"]): (p["rows"], p["kept"]) for p in run.record["problems"]}
+
+
+def spent(run, column="spend[Такси]"):
+    return pd.read_parquet(run.folder / "features.parquet")[column].iloc[0]
+
+
+def test_clean_files_have_no_problems(bank: Bank):
+    run = bank.decide()
+    assert run.record["problems"] == []
+    assert len(run.rejects) == 0
+    assert spent(run) == 2500.0
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        pytest.param(lambda t: t.encode("utf-8-sig"), id="UTF-8 with BOM"),
+        pytest.param(lambda t: t.encode("cp1251"), id="cp1251"),
+        pytest.param(lambda t: t.encode("utf-16"), id="UTF-16"),
+        pytest.param(lambda t: t.replace("\n", "\r\n").encode(), id="Windows line ends"),
+        pytest.param(lambda t: t.replace(",", ";").encode(), id="semicolons"),
+        pytest.param(lambda t: t.replace(",", "\t").encode(), id="tabs"),
+        pytest.param(lambda t: t.rstrip("\n").encode(), id="no end of line at the end"),
+        pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10.08.2025").encode(), id="day first"),
+        pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10.08.2025 12:00").encode(), id="day first with time"),
+        pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10/08/2025").encode(), id="day first with slashes"),
+        pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "2025-08-10T12:00:00Z").encode(), id="ISO 8601"),
+        pytest.param(lambda t: t.replace("2500.00", '"2500,00"').encode(), id="decimal comma"),
+        pytest.param(lambda t: t.replace("2500.00", '"2 500,00"').encode(), id="quoted number with a space"),
+        pytest.param(lambda t: t.replace("2500.00", '"2\u00a0500"').encode(), id="no-break space"),
+        pytest.param(lambda t: t.replace("2500.00", '"2,500.00"').encode(), id="English thousands"),
+        pytest.param(lambda t: t.replace("2500.00", '"2.500,00"').encode(), id="German thousands"),
+        pytest.param(lambda t: t.replace("2500.00", "2500 ₸").encode(), id="with the sign"),
+        pytest.param(lambda t: t.replace("Такси", " такси ").encode(), id="other case and spaces"),
+        pytest.param(lambda t: t.replace("client_code", "Client_Code").encode(), id="header in other case"),
+        pytest.param(lambda t: t.replace("\n1,", "\n1.0,").encode(), id="code as 1.0"),
+        pytest.param(lambda t: t.replace("amount", "сумма").encode(), id="header by another name"),
+    ],
+)
+def test_every_way_to_write_a_table_reads_alike(bank: Bank, encode):
+    bank.tables["transactions.csv"] = encode(TRANSACTIONS)
+    run = bank.decide()
+    assert spent(run) == 2500.0
+    assert run.record["problems"] == []
+
+
+def test_gzip_parquet_and_one_file_per_client_in_any_mix(bank: Bank):
+    bank.tables |= {
+        "transactions.csv": None,
+        "client_1_transactions_3m.csv.gz": gzip.compress(TRANSACTIONS.encode()),
+        "client_2_transactions_3m.csv": TRANSACTIONS.replace("\n1,", "\n2,").replace(",", ";"),
+        "clients.csv": CLIENTS + "2,Дана,Студент,20,Астана,30000\n3,Мария,Студент,20,Астана,30000\n",
+    }
+    data = bank.write()
+    pd.DataFrame(
+        {"client_code": [3], "date": [pd.Timestamp("2025-08-10")], "category": ["Такси"], "amount": [700.0], "currency": ["KZT"]}
+    ).to_parquet(data / "client_3_transactions_3m.parquet")
+    run = bank.decide()
+    assert pd.read_parquet(run.folder / "features.parquet")["spend[Такси]"].tolist() == [2500.0, 2500.0, 700.0]
+
+
+def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
+    bank.add(
+        "transactions.csv",
+        ",2025-08-10,Такси,100,KZT",
+        "1,yesterday,Такси,100,KZT",
+        "1,2025-08-11,Такси,abc,KZT",
+        '1,2025-08-11,Такси,"1,234",KZT',
+        "1,2025-08-11,Такси,0,KZT",
+        "1,2025-09-01,Такси,100,KZT",
+        "1,2025-05-31,Такси,100,KZT",
+        "99,2025-08-11,Такси,100,KZT",
+        "1,2025-08-10 12:00:00,Такси,2500.00,KZT",
+        "1,2025-08-10",
+        "1,2025-08-11,Такси,100,KZT,more,cells",
+    )
+    run = bank.decide()
+    left_out = {reason: rows for (table, reason, _), (rows, kept) in problems(run).items() if not kept}
+    assert left_out == {
+        "no_id": 1, "bad_date": 1, "bad_amount": 1, "ambiguous_amount": 1, "zero_amount": 1, "after_as_of": 1,
+        "before_window": 1, "unknown_customer": 1, "duplicate_row": 1, "malformed_row": 2,
+    }  # fmt: skip
+    rejects = run.rejects
+    assert sorted(rejects.problem.value_counts().to_dict().items()) == sorted(left_out.items())
+    assert set(rejects.source_file) == {"transactions.csv"}
+    assert "yesterday" in rejects[rejects.problem == "bad_date"].row.iloc[0]
+    assert spent(run) == 2500.0
+
+
+def test_odd_values_are_kept_and_reported(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-11,Космос,100,KZT", "1,2025-08-12,Такси,100,XYZ", "1,2025-08-13,Такси,-500,KZT")
+    bank.add("transfers.csv", "1,2025-08-11,teleport,out,100,KZT", "1,2025-08-12,p2p_out,out,-300,KZT", "1,2025-08-13,p2p_out,,300,KZT")
+    run = bank.decide()
+    assert problems(run) == {
+        ("transactions", "unknown", "category"): (1, True),
+        ("transactions", "unknown", "currency"): (1, True),
+        ("transactions", "refund", None): (1, True),
+        ("transfers", "unknown", "type"): (1, True),
+        ("transfers", "sign_repeats_direction", None): (1, True),
+    }
+    assert spent(run) == 2000.0  # the refund is taken off
+    assert spent(run, "visits[Такси]") == 2.0  # and is no visit; a payment in an unknown currency is
+    assert spent(run, "moved[p2p_out]") == 600.0
+    assert spent(run, "flow[out]") == 700.0
+    assert run.rejects.kept.all()
+
+
+def test_foreign_money_is_converted_at_the_rate_of_its_day(bank: Bank):
+    bank.add("transactions.csv", "1,2025-06-15,Отели,100,EUR", "1,2025-08-15,Отели,100,EUR")
+    assert spent(bank.decide(), "spend[Отели]") == 100 * 582 + 100 * 627
+
+
+def test_a_customer_twice_counts_once_and_the_first_row_holds(bank: Bank):
+    bank.add("clients.csv", "1,Другая,Студент,20,Астана,1", "2,Дана,Студент,abc,Астана,30000", "3,Мария,Пират,200,Астана,30000")
+    run = bank.decide()
+    assert problems(run) == {
+        ("clients", "duplicate_customer", None): (1, False),
+        ("clients", "unknown", "status"): (1, True),
+        ("clients", "unreadable", "age"): (1, True),
+    }
+    features = pd.read_parquet(run.folder / "features.parquet").set_index("client_code")
+    assert features.loc[1, "name"] == "Айгерим"
+    assert features.loc[[2, 3], "age"].isna().all()  # nobody is 200 years old
+    assert run.recommendations.client_code.tolist() == [1, 2, 3]
+
+
+def test_a_client_without_activity_still_gets_a_decision(bank: Bank):
+    bank.add("clients.csv", "2,Дана,Зарплатный клиент,40,Астана,900000")
+    run = bank.decide()
+    second = run.recommendations.set_index("client_code").loc[2]
+    assert second["product"].startswith("Депозит")
+    assert second.push_notification.startswith("Дана, ")
+
+
+def test_columns_outside_the_contract_are_ignored_and_never_become_features(bank: Bank):
+    bank.tables["transactions.csv"] = "client_code,date,category,amount,currency,product\n1,2025-08-10,Такси,2500.00,KZT,Инвестиции\n"
+    run = bank.decide()
+    assert run.record["data"]["ignored_columns"]["transactions"] == ["product"]
+    assert "product" not in pd.read_parquet(run.folder / "features.parquet").columns
+
+
+def test_optional_columns_may_be_missing(bank: Bank):
+    bank.tables["transactions.csv"] = "client_code,date,category,amount\n1,2025-08-10,Такси,2500.00\n"
+    bank.tables["transfers.csv"] = "client_code,date,type,amount\n1,2025-08-10,p2p_out,2500.00\n"
+    run = bank.decide()
+    assert spent(run) == 2500.0
+    assert spent(run, "flow[out]") == 2500.0
+
+
+def test_a_table_with_a_header_and_no_rows_is_a_table(bank: Bank):
+    bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
+    assert len(bank.decide().recommendations) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("transactions.csv", None, "no file for 'transactions'"),
+        ("transactions.csv", b"", "the file is empty"),
+        ("transactions.csv", b"\x89PNG\r\n\x1a\n0000", "it is a picture"),
+        ("transactions.csv", b"PK\x03\x04 sheet", "an Excel or zip file"),
+        ("transactions.csv", b"hello\nworld\n", "none of its columns is known"),
+        ("transactions.csv", b"\x00\x01\x02\x03", "binary"),
+        ("transactions.csv", b"client_code,date,categori,amount\n", "column 'category"),
+        ("transactions.csv", b"client_code,date,category,amount,amount\n", "stands twice"),
+        ("transactions.csv.gz", b"\x1f\x8b broken", "gzip file is damaged"),
+        ("transactions.parquet", b"PAR1 broken", "not a Parquet file"),
+    ],
+)
+def test_what_is_not_a_table_is_refused_by_name(bank: Bank, name, content, says):
+    bank.tables["transactions.csv"] = None
+    bank.tables[name] = content
+    with pytest.raises(DataError, match="transactions") as error:
+        bank.decide()
+    assert says in str(error.value)
+    assert not (bank.folder / "out").exists()
+
+
+def test_all_broken_files_are_told_at_once(bank: Bank):
+    bank.tables |= {"transactions.csv": b"", "transfers.csv": b"\x89PNG", "clients.csv": b"a,b\n"}
+    with pytest.raises(DataError) as error:
+        bank.decide()
+    assert len(error.value.problems) == 3
+
+
+def test_a_folder_that_is_not_ours_is_not_overwritten(bank: Bank):
+    (bank.folder / "out").mkdir()
+    (bank.folder / "out" / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError):
+        bank.decide()
+    assert (bank.folder / "out" / "precious.txt").read_text() == "mine"
+
+
+def test_codes_that_are_not_numbers_stay_as_they_are(bank: Bank):
+    bank.tables = {name: content.replace("\n1,", "\nA-07,") for name, content in bank.tables.items()}
+    run = bank.decide()
+    assert run.recommendations.client_code.tolist() == ["A-07"]
+    assert spent(run) == 2500.0
+
+
+@pytest.mark.parametrize("name", ["О'Коннор", '"Дана ""Д"" Б"', "<script>alert(1)</script>", "=cmd()", "", "Х" * 500, "ДАНА"])
+def test_hostile_and_odd_names_do_no_harm(bank: Bank, name):
+    bank.tables["clients.csv"] = CLIENTS.replace("Айгерим", name)
+    run = bank.decide()
+    text = run.recommendations.push_notification.iloc[0]
+    assert 180 <= len(text) <= 220
+    assert "<" not in text and "=" not in text and "ДАНА" not in text
+    assert "<script>alert" not in (run.folder / "report.html").read_text()

@@ -1,0 +1,100 @@
+"""What lies in OUT after a run, and that it is there whole or not at all."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from tests.conftest import Bank
+
+import nextbest
+from nextbest.services import decide as service
+
+
+def test_the_files_of_a_run(demo):
+    names = {path.name for path in demo.folder.iterdir()}
+    assert names == {
+        "recommendations.csv", "decisions.parquet", "features.parquet", "messages.parquet", "rejects.parquet",
+        "run.json", "report.html", "playbook",
+    }  # fmt: skip
+
+
+def test_recommendations_are_exactly_three_columns_one_row_per_client_in_order(demo):
+    with (demo.folder / "recommendations.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["client_code", "product", "push_notification"]
+    assert [int(row[0]) for row in rows[1:]] == list(range(1, 61))
+    assert all(180 <= len(row[2]) <= 220 for row in rows[1:])
+
+
+def test_decisions_hold_every_client_and_offer(demo):
+    d = demo.decisions
+    assert {"client_code", "offer", "product", "rank", "confidence", "score", "verdict", "benefit", "reasons"} <= set(d.columns)
+    assert len(d) == 60 * 10 and not d.duplicated(["client_code", "offer"]).any()
+    assert d.confidence.between(0, 100).all()
+
+
+def test_run_json_says_what_was_run(demo):
+    record = json.loads((demo.folder / "run.json").read_text())
+    assert record["as_of"] == "2025-08-31" and record["seed"] == 0
+    assert re.fullmatch("[0-9a-f]{64}", record["playbook"]["sha256"]) and re.fullmatch("[0-9a-f]{64}", record["data"]["sha256"])
+    assert record["counts"]["transactions"]["read"] == 60 * 120
+    assert all(stage["seconds"] >= 0 for stage in record["stages"])
+
+
+def test_the_report_loads_nothing_from_outside(demo):
+    page = (demo.folder / "report.html").read_text()
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", page)
+    assert "Кредитная карта" in page
+
+
+def test_a_run_that_fails_leaves_the_earlier_one(bank: Bank, monkeypatch):
+    first = bank.decide()
+    before = (first.folder / "run.json").read_bytes()
+    monkeypatch.setattr(service, "write_report", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bank.decide()
+    assert (first.folder / "run.json").read_bytes() == before
+    assert [path.name for path in bank.folder.iterdir() if path.name.startswith(".out")] == []
+
+
+def test_a_killed_run_leaves_no_half_output(tmp_path):
+    data = nextbest.synth(2000, out=tmp_path / "data", format="parquet", rows_per_customer=40)
+    command = [sys.executable, "-m", "nextbest", "decide", str(data), "--as-of", "2025-08-31", "--out", str(tmp_path / "out")]
+    for delay in (0.9, 1.5, 2.2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "out").exists() or (tmp_path / "out" / "run.json").is_file()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert len(pd.read_csv(tmp_path / "out" / "recommendations.csv")) == 2000
+
+
+def test_the_same_bank_at_any_size(tmp_path):
+    small = nextbest.synth(10, out=tmp_path / "small", seed=5)
+    large = nextbest.synth(500, out=tmp_path / "large", seed=5)
+    for name in ("clients.csv", "transactions.csv", "transfers.csv", "truth.csv"):
+        a, b = pd.read_csv(small / name), pd.read_csv(large / name)
+        b = b[b.client_code <= 10].reset_index(drop=True)
+        pd.testing.assert_frame_equal(a, b)
+    parquet = nextbest.synth(10, out=tmp_path / "parquet", seed=5, format="parquet")
+    assert len(pd.read_parquet(parquet / "transactions.parquet")) == len(pd.read_csv(small / "transactions.csv"))
+
+
+def test_csv_and_parquet_give_the_same_decisions(tmp_path):
+    runs = []
+    for format in ("csv", "parquet"):
+        data = nextbest.synth(40, out=tmp_path / format, format=format)
+        runs.append(nextbest.decide(data, as_of="2025-08-31", out=tmp_path / f"out-{format}"))
+    assert (runs[0].folder / "decisions.parquet").read_bytes() == (runs[1].folder / "decisions.parquet").read_bytes()
+
+
+def test_a_different_seed_is_a_different_bank(tmp_path):
+    a = nextbest.synth(50, out=tmp_path / "a", seed=1)
+    b = nextbest.synth(50, out=tmp_path / "b", seed=2)
+    assert (a / "clients.csv").read_bytes() != (b / "clients.csv").read_bytes()

@@ -1,0 +1,54 @@
+"""The rule language: what a rule may say, and what it is told when it says something else."""
+
+import pytest
+
+from nextbest.rules.parse import RuleError, Scope, bind
+from nextbest.rules.reference import evaluate
+
+SCOPE = Scope(frozenset({"age", "balance"}), {"spend": ("Такси", "Отели")}, {"adult_age": 18})
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "value"),
+    [
+        ("age >= p.adult_age", {"age": 18}, True),
+        ("age >= p.adult_age", {"age": None}, None),
+        ("spend['Такси', 'Отели']", {"spend[Такси]": 1.0, "spend[Отели]": 2.0}, 3.0),
+        ("ratio(balance, 0)", {"balance": 5.0}, 0.0),
+        ("ramp(age, 20, 40)", {"age": 30}, 0.5),
+        ("case when age < 25 then 'young' else 'old' end", {"age": 20}, "young"),
+        ("top_key(spend, 1)", {"spend[Такси]": 1.0, "spend[Отели]": 2.0}, "Отели"),
+        ("top_key(spend, 2)", {"spend[Такси]": 0.0, "spend[Отели]": 2.0}, None),
+        ("age between 18 and 30 and not balance is null", {"age": 20, "balance": 1.0}, True),
+        ("round(balance / 3, 1)", {"balance": 10.0}, 3.3),
+    ],
+)
+def test_a_rule_has_a_value(rule, row, value):
+    assert evaluate(bind(rule, SCOPE), row) == value
+
+
+@pytest.mark.parametrize(
+    ("rule", "what", "fix"),
+    [
+        ("agee > 3", "unknown name 'agee'", "did you mean age?"),
+        ("p.adult > 3", "unknown parameter 'p.adult'", "adult_age"),
+        ("spend['Такс'] > 0", "spend has no 'Такс'", "Такси"),
+        ("spend > 0", "'spend' needs a key", "spend['Такси']"),
+        ("read_text('/etc/passwd')", "unknown function 'read_text'", ""),
+        ("getenv('HOME')", "unknown function 'getenv'", ""),
+        ("(select max(age) from clients) > 1", "outside the rule language", ""),
+        ("age > 1; drop table clients", "not one expression", ""),
+        ("drop table clients", "outside the rule language", ""),
+        ("age::varchar", "unknown function 'cast'", ""),
+        ("1 +", "not a valid expression", ""),
+        ("ramp(age, 1)", "ramp takes 3 values, 2 given", "ramp(value, low, high)"),
+        ("clients.age > 1", "not a name here", ""),
+        ("count(*) > 1", "", ""),
+        ("age in (select 1)", "", ""),
+    ],
+)
+def test_a_rule_outside_the_language_is_refused(rule, what, fix):
+    with pytest.raises(RuleError) as error:
+        bind(rule, SCOPE)
+    assert what in error.value.what
+    assert fix in error.value.fix
