@@ -66,9 +66,9 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 @app.command()
 def decide(
+    as_of: Annotated[str, typer.Option(help="the day decided for, e.g. 2025-08-31")],
+    out_folder: Annotated[Path, typer.Option("--out", help="output folder; an earlier run's is replaced")],
     data: Annotated[Path | None, typer.Argument(help="folder with the tables")] = None,
-    as_of: Annotated[str, typer.Option(help="the day decided for, e.g. 2025-08-31")] = ...,
-    out_folder: Annotated[Path, typer.Option("--out", help="output folder; an earlier run's is replaced")] = ...,
     playbook: Playbook = "bank-kz",
     table: Annotated[list[str] | None, typer.Option(help="a table's file, NAME=PATH; may be repeated")] = None,
     seed: Annotated[int, typer.Option(help="recorded; decides whatever is drawn by chance")] = 0,

@@ -8,6 +8,7 @@ import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import duckdb
 from charset_normalizer import from_bytes
@@ -157,7 +158,7 @@ def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFi
     encoding = _encoding(path, zipped)
     try:
         with _open(path, zipped) as raw:
-            lines = codecs.getreader(encoding)(raw, errors="replace")
+            lines = codecs.getreader(encoding)(raw, "replace")
             first = next((line for line in lines if line.strip()), "")
     except (OSError, EOFError):
         raise _refuse(path, "the gzip file is damaged", "compress it again") from None
@@ -176,8 +177,8 @@ def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFi
     return TableFile(name, path, "csv.gz" if zipped else "csv", columns, headers, delimiter, encoding, path.name)
 
 
-def _open(path: Path, zipped: bool):  # type: ignore[no-untyped-def]
-    return gzip.open(path, "rb") if zipped else path.open("rb")
+def _open(path: Path, zipped: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb") if zipped else path.open("rb"))
 
 
 def _encoding(path: Path, zipped: bool) -> str:
@@ -238,7 +239,7 @@ def to_utf8(file: TableFile, folder: Path) -> TableFile:
     folder.mkdir(parents=True)
     copy = folder / file.path.name.removesuffix(".gz")
     with _open(file.path, file.kind == "csv.gz") as source, copy.open("w", encoding="utf-8", newline="") as target:
-        reader = codecs.getreader(file.encoding)(source, errors="replace")
+        reader = codecs.getreader(file.encoding)(source, "replace")
         while chunk := reader.read(CHUNK):
             target.write(chunk)
     return replace(file, path=copy, kind="csv", encoding="utf-8")

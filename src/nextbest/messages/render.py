@@ -44,7 +44,8 @@ def addressed(bound: Bound) -> Stage:
 
 def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
     """All treatments of an offer as places of their parts, richest first."""
-    return list(product(*(range(len(offer.parts[part])) for part in PARTS)))
+    observe, help, act = (range(len(offer.parts[part])) for part in PARTS)
+    return list(product(observe, help, act))
 
 
 def _uses(offer: BoundOffer, language: str, fact: str) -> list[int]:
@@ -108,16 +109,16 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
         for index in range(len(offer.parts[part]))
     ]
     select = f"select *,\n  {listing(lengths)}\nfrom ({select})"
-    fits, said, treatments = [], [], []
+    fits, joined, treatments = [], [], []
     for choice, places in enumerate(combinations(offer), 1):
         pieces = [quote(f"{part}{index}") for part, index in zip(PARTS, places, strict=True)]
         long = " + ".join(quote(f"length.{part}{index}") for part, index in zip(PARTS, places, strict=True))
         fits.append(f"when {long} + 2 between {fewest} and {most} and not list_contains(tried, {choice}) then {choice}")
-        said.append(f"when {choice} then {' || chr(32) || '.join(pieces)}")
+        joined.append(f"when {choice} then {' || chr(32) || '.join(pieces)}")
         label = " ".join(f"{part}-{index + 1}" for part, index in zip(PARTS, places, strict=True))
         treatments.append(f"when {choice} then {text(label)}")
     select = f"select *, case {' '.join(fits)} end as choice\nfrom ({select})"
-    select = f"select *, case choice {' '.join(said)} end as joined\nfrom ({select})"
+    select = f"select *, case choice {' '.join(joined)} end as joined\nfrom ({select})"
     select = f"select *, upper(joined[1]) || joined[2:] as message\nfrom ({select})"
     kind = f"enum({', '.join(text(period) for period in PERIODS)})"
     stated = ", ".join(
@@ -189,7 +190,7 @@ def _offer_columns(offer: BoundOffer) -> dict[str, str]:
 
 
 def _over(rule: Rule, columns: dict[str, str]) -> str:
-    def swap(node: exp.Expression) -> exp.Expression:
+    def swap(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and node.name in columns:
             return exp.cast(exp.column(columns[node.name], quoted=True), "double")
         return node

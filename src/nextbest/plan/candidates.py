@@ -62,9 +62,9 @@ def _col(offer: BoundOffer, name: str) -> str:
 
 def _of(rule: Rule, offer: BoundOffer) -> str:
     """A rule of the arbitration over this offer's own columns."""
-    own: Mapping[str, exp.Expression] = {"lever": exp.convert(offer.model.lever)}
+    own: Mapping[str, exp.Expr] = {"lever": exp.convert(offer.model.lever)}
 
-    def swap(node: exp.Expression) -> exp.Expression:
+    def swap(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column):
             return own.get(node.name) or exp.column(f"{offer.id}.{node.name}", quoted=True)
         return node

@@ -185,14 +185,14 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             "business",
             "arbitration",
             "score",
-        ),  # fmt: skip
+        ),
         confidence=binder.rule(
             business.arbitration.confidence,
             Scope(frozenset({"propensity"}), {}, params),
             "business",
             "arbitration",
             "confidence",
-        ),  # fmt: skip
+        ),
         plurals={
             language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
             for language, voice in model.voices.items()

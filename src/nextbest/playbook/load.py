@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from nextbest.errors import PlaybookError, Problem, UsageError
 from nextbest.playbook.model import Playbook
 
-Path_ = tuple[str, ...]
+Place = tuple[str, ...]
 SINGLE_FILES = {
     "business": "playbook.yaml",
     "features": "features.yaml",
@@ -32,7 +32,7 @@ class Loaded:
     model: Playbook
     folder: Path
     hash: str
-    places: dict[Path_, str] = field(repr=False)
+    places: dict[Place, str] = field(repr=False)
 
     def where(self, *path: str) -> str:
         """`file:line` of an entry, or of the nearest entry above it."""
@@ -56,7 +56,7 @@ def find(name_or_folder: str | Path) -> Path:
 def load(name_or_folder: str | Path) -> Loaded:
     """Read and validate a playbook. Raises PlaybookError with every schema problem, each with file and line."""
     folder = find(name_or_folder)
-    places: dict[Path_, str] = {}
+    places: dict[Place, str] = {}
     problems: list[Problem] = []
     digest = hashlib.sha256()
     tree: dict[str, Any] = {}
@@ -73,14 +73,14 @@ def load(name_or_folder: str | Path) -> Loaded:
         model = Playbook.model_validate(tree)
     except ValidationError as error:
         for item in error.errors():
-            path = tuple(str(part) for part in item["loc"])
-            problems.append(Problem(place_of(places, path), f"{'.'.join(path)}: {item['msg']}"))
+            entry = tuple(str(part) for part in item["loc"])
+            problems.append(Problem(place_of(places, entry), f"{'.'.join(entry)}: {item['msg']}"))
     if model is None or problems:
         raise PlaybookError(sorted(set(problems)))
     return Loaded(model, folder, digest.hexdigest(), places)
 
 
-def place_of(places: dict[Path_, str], path: Path_) -> str:
+def place_of(places: dict[Place, str], path: Place) -> str:
     """`file:line` of the nearest known entry at or above `path`."""
     for length in range(len(path), 0, -1):
         if path[:length] in places:
@@ -88,7 +88,7 @@ def place_of(places: dict[Path_, str], path: Path_) -> str:
     return "playbook"
 
 
-def _files_of(folder: Path) -> Iterator[tuple[Path, Path_]]:
+def _files_of(folder: Path) -> Iterator[tuple[Path, Place]]:
     for key, name in SINGLE_FILES.items():
         yield folder / name, (key,)
     for key, name in FOLDERS.items():
@@ -96,14 +96,14 @@ def _files_of(folder: Path) -> Iterator[tuple[Path, Path_]]:
             yield path, (key, path.stem)
 
 
-def _put(tree: dict[str, Any], key: Path_, value: Any) -> None:
+def _put(tree: dict[str, Any], key: Place, value: Any) -> None:
     if len(key) == 1:
         tree[key[0]] = value
     else:
         tree.setdefault(key[0], {})[key[1]] = value
 
 
-def _read(content: bytes, name: str, key: Path_, places: dict[Path_, str], problems: list[Problem]) -> Any:
+def _read(content: bytes, name: str, key: Place, places: dict[Place, str], problems: list[Problem]) -> Any:
     try:
         node = yaml.compose(content, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -117,7 +117,7 @@ def _read(content: bytes, name: str, key: Path_, places: dict[Path_, str], probl
     return yaml.safe_load(content)
 
 
-def _walk(node: yaml.Node, name: str, path: Path_, places: dict[Path_, str], problems: list[Problem]) -> None:
+def _walk(node: yaml.Node, name: str, path: Place, places: dict[Place, str], problems: list[Problem]) -> None:
     places[path] = f"{name}:{node.start_mark.line + 1}"
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()

@@ -8,11 +8,14 @@ from rich.panel import Panel
 from rich.table import Table
 
 from nextbest.run import Run
-from nextbest.services.explain import Explanation, OfferExplained
+from nextbest.services.explain import Explanation, OfferExplained, TermExplained
 from nextbest.services.lint import LintResult
 from nextbest.services.score import Score
 
 VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable"}
+
+
+MOST_SHOWN = 5
 
 
 def money(amount: float, currency: str) -> str:
@@ -68,7 +71,11 @@ def explanation(item: Explanation) -> RenderableType:
 
 def _offer(offer: OfferExplained, currency: str) -> RenderableType:
     place = f"{offer.rank}." if offer.rank else "–"
-    title = f"{place} {escape(offer.product)}: {VERDICTS[offer.verdict]}, confidence {offer.confidence:.0f}, {money(offer.benefit, currency)} a month, score {offer.score:.3f}"
+    benefit = money(offer.benefit, currency)
+    title = (
+        f"{place} {escape(offer.product)}: {VERDICTS[offer.verdict]}, confidence {offer.confidence:.0f}, "
+        f"{benefit} a month, score {offer.score:.3f}"
+    )
     table = Table(title=title, title_justify="left", show_header=False, expand=True)
     table.add_column("kind", width=10)
     table.add_column("what", ratio=2, overflow="fold")
@@ -79,13 +86,19 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
         table.add_row(f"[red]{failed.stage}[/red]"[:30], escape(failed.reason), "", escape(f"{failed.text}; here {values}"))
     for term in offer.terms:
         if term.amount:
-            behind = "; ".join(f"{b.cell}: {f'{b.count} for ' if b.count else ''}{money(b.sum, currency)}" for b in term.behind)
-            table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(behind))
+            table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(_behind(term, currency)))
     for signal in offer.signals:
         table.add_row("evidence", escape(signal.meaning), f"{signal.points:+.2f} of {signal.most:+.1f}", f"strength {signal.strength:.2f}")
     for change in offer.change:
         table.add_row("change", escape(change), "", "")
     return table
+
+
+def _behind(term: TermExplained, currency: str) -> str:
+    """The largest figures behind a term; the rest are counted."""
+    largest = sorted(term.behind, key=lambda item: -item.sum)
+    shown = [f"{item.cell}: {f'{item.count} for ' if item.count else ''}{money(item.sum, currency)}" for item in largest[:MOST_SHOWN]]
+    return "; ".join([*shown, *([f"and {len(largest) - MOST_SHOWN} more"] if len(largest) > MOST_SHOWN else [])])
 
 
 def explanation_html(item: Explanation) -> str:

@@ -89,8 +89,9 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
     column = next((name for name, item in columns.items() if item.type == "category" and item.values), None)
     if column is None:
         return {"column": None, "rows": []}
+    counted = ", ".join(f"count(*) filter (ranking[1] = {place})" for place in range(1, len(book.offers) + 1))
     rows = engine.rows(
-        f"select coalesce({quote(column)}, '?'), {', '.join(f'count(*) filter (ranking[1] = {p})' for p in range(1, len(book.offers) + 1))} "
+        f"select coalesce({quote(column)}, '?'), {counted} "
         "from features join scored using (" + quote(_key(book)) + ") group by 1 order by 1"
     )
     return {

@@ -25,7 +25,7 @@ class Function:
     sql: str | None = None
     variadic: bool = False
 
-    def expand(self, arguments: list[exp.Expression]) -> exp.Expression | None:
+    def expand(self, arguments: list[exp.Expr]) -> exp.Expr | None:
         """The call as a tree of plain SQL, or None where the engine's own function is used."""
         if self.sql is None:
             return None

@@ -51,7 +51,7 @@ class Rule:
     """A bound rule: its text as written, and its tree over columns."""
 
     text: str
-    tree: exp.Expression
+    tree: exp.Expr
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -64,17 +64,17 @@ def cell(measure: str, key: str) -> str:
     return f"{measure}[{key}]"
 
 
-def literal(value: ParamValue) -> exp.Expression:
+def literal(value: ParamValue) -> exp.Expr:
     """A Python value as a tree node."""
     return exp.convert(value)
 
 
-def parse(text: str) -> exp.Expression:
+def parse(text: str) -> exp.Expr:
     """The tree of one scalar expression of the rule language. Raises RuleError."""
     try:
         trees = sqlglot.parse(str(text), dialect="duckdb")
     except SqlglotError as error:
-        detail = error.errors[0] if getattr(error, "errors", None) else {}
+        detail: dict[str, str] = next(iter(getattr(error, "errors", [])), {})
         near = f" near '{detail['highlight']}'" if detail.get("highlight") else ""
         raise RuleError(f"not a valid expression{near}", "write one SQL expression, e.g. age >= 18") from None
     if len(trees) != 1 or trees[0] is None:
@@ -93,7 +93,7 @@ def parse(text: str) -> exp.Expression:
     return tree
 
 
-def _as_call(node: exp.Expression) -> exp.Expression:
+def _as_call(node: exp.Expr) -> exp.Expr:
     """Functions that the parser knows by class become plain calls, so that one shape serves all."""
     if isinstance(node, exp.Func) and not isinstance(node, _NODES):
         arguments = []
@@ -101,7 +101,7 @@ def _as_call(node: exp.Expression) -> exp.Expression:
             arguments += [item for item in (value if isinstance(value, list) else [value]) if item is not None]
         return exp.Anonymous(
             this=node.sql_name().lower(),
-            expressions=[item.transform(_as_call) for item in arguments if isinstance(item, exp.Expression)],
+            expressions=[item.transform(_as_call) for item in arguments if isinstance(item, exp.Expr)],
         )
     return node
 
@@ -131,7 +131,7 @@ def bind(text: str, scope: Scope) -> Rule:
     return Rule(str(text), parse(text).transform(_resolve, scope))
 
 
-def _resolve(node: exp.Expression, scope: Scope) -> exp.Expression:
+def _resolve(node: exp.Expr, scope: Scope) -> exp.Expr:
     if isinstance(node, exp.Bracket):
         return _resolve_cell(node, scope)
     if isinstance(node, exp.Anonymous) and node.name.lower() in ("top_sum", "top_key"):
@@ -150,7 +150,7 @@ def _resolve(node: exp.Expression, scope: Scope) -> exp.Expression:
     return node
 
 
-def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expression:
+def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
     measure = node.this.name if isinstance(node.this, exp.Column) else ""
     if measure not in scope.measures:
         raise RuleError(f"unknown measure '{measure or node.this.sql()}'", did_you_mean(measure, scope.measures))
@@ -160,13 +160,13 @@ def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expression:
         if name not in scope.measures[measure]:
             raise RuleError(f"{measure} has no '{name or key.sql()}'", did_you_mean(name, scope.measures[measure]))
         columns.append(exp.column(cell(measure, name), quoted=True))
-    total: exp.Expression = columns[0]
+    total: exp.Expr = columns[0]
     for column in columns[1:]:
         total = exp.Add(this=total, expression=column)
     return exp.paren(total, copy=False) if len(columns) > 1 else total
 
 
-def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expression:
+def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expr:
     measure, place = node.expressions
     if measure.name not in scope.measures or not isinstance(place, exp.Literal):
         raise RuleError(f"{node.name} takes a measure and a whole number", f"{node.name}(spend, 3)")

@@ -15,7 +15,7 @@ from nextbest.rules.parse import Rule
 
 Row = Mapping[str, Any]
 
-_COMPARE: dict[type[exp.Expression], Callable[[Any, Any], bool]] = {
+_COMPARE: dict[type[exp.Expr], Callable[[Any, Any], bool]] = {
     exp.EQ: lambda a, b: a == b,
     exp.NEQ: lambda a, b: a != b,
     exp.GT: lambda a, b: a > b,
@@ -23,7 +23,7 @@ _COMPARE: dict[type[exp.Expression], Callable[[Any, Any], bool]] = {
     exp.LT: lambda a, b: a < b,
     exp.LTE: lambda a, b: a <= b,
 }
-_ARITHMETIC: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
+_ARITHMETIC: dict[type[exp.Expr], Callable[[Any, Any], Any]] = {
     exp.Add: lambda a, b: a + b,
     exp.Sub: lambda a, b: a - b,
     exp.Mul: lambda a, b: a * b,
@@ -36,7 +36,7 @@ def evaluate(rule: Rule, row: Row) -> Any:
     return value(rule.tree, row)
 
 
-def value(node: exp.Expression, row: Row) -> Any:
+def value(node: exp.Expr, row: Row) -> Any:
     """The value of one node of a bound tree."""
     match node:
         case exp.Column():

@@ -6,7 +6,7 @@ from nextbest.rules.functions import FUNCTIONS
 from nextbest.rules.parse import Rule
 
 
-def tree(rule: Rule) -> exp.Expression:
+def tree(rule: Rule) -> exp.Expr:
     """The rule's tree with our own functions expanded into what every engine has."""
     return rule.tree.transform(_expand)
 
@@ -16,7 +16,7 @@ def sql(rule: Rule, dialect: str) -> str:
     return tree(rule).sql(dialect=dialect)
 
 
-def _expand(node: exp.Expression) -> exp.Expression:
+def _expand(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Anonymous):
         if node.name in ("top_sum", "top_key"):
             return _top(node)
@@ -30,11 +30,11 @@ def _expand(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _flags(node: exp.Expression) -> dict[str, bool]:
+def _flags(node: exp.Expr) -> dict[str, bool]:
     return {key: value for key, value in node.args.items() if key in ("typed", "safe")}
 
 
-def _top(node: exp.Anonymous) -> exp.Expression:
+def _top(node: exp.Anonymous) -> exp.Expr:
     place, *cells = node.expressions
     if node.name == "top_sum":
         ordered = exp.func("list_reverse_sort", exp.Array(expressions=[exp.func("coalesce", c, "0") for c in cells]))

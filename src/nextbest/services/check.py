@@ -93,7 +93,7 @@ def _wording(book: Bound, offer: BoundOffer, language: str, wording: str) -> lis
     ]
     if re.search(r"\d", literals(wording)):
         found.append(("a number stands in the text itself", "make it a fact, so that its source is known"))
-    period = book.model.voices[language].period
+    period = {str(name): words for name, words in book.model.voices[language].period.items()}
     for name in stated:
         if name not in offer.facts:
             continue

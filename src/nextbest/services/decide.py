@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from nextbest import __version__
-from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
-from nextbest.intake.files import Found, find, to_utf8
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.intake.files import Found, find
 from nextbest.messages import render
 from nextbest.plan import candidates, features, staging
 from nextbest.plan.stage import Stage, quote, text
@@ -25,6 +26,7 @@ from nextbest.playbook.load import load
 from nextbest.report.html import write_report
 from nextbest.run import Run
 from nextbest.services.folder import written_whole
+from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -54,10 +56,12 @@ def decide(
     explicit = {name: [Path(path) for path in paths] for name, paths in (tables or {}).items()}
     found = find(Path(data) if data is not None else None, explicit, book.model.business)
     target = Path(out)
-    with written_whole(target) as folder, tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp:
-        with DuckDBEngine(Path(temp)) as engine:
-            job = _Job(book, found, engine, folder, Path(temp), seed, progress)
-            job.run()
+    with (
+        written_whole(target) as folder,
+        tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
+        DuckDBEngine(Path(temp)) as engine,
+    ):
+        _Job(book, found, engine, folder, Path(temp), seed, progress).run()
     return Run(target)
 
 
@@ -73,9 +77,10 @@ class _Job:
     seed: int
     progress: Progress
     timings: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[dict[str, Any]] = field(default_factory=list)
-    counts: dict[str, Any] = field(default_factory=dict)
-    place: int = 0
+
+    def __post_init__(self) -> None:
+        self.reading = Reading(self.book, self.found, self.engine, self.temp)
+        self.counts: dict[str, Any] = self.reading.counts
 
     def run(self) -> None:
         """All stages, then the files."""
@@ -83,11 +88,11 @@ class _Job:
         customers = business.customers
         sources = [name for name in business.sources if name != customers]
         steps: list[tuple[str, Callable[[], None]]] = [
-            (f"reading {customers}", self._read_customers),
-            *((f"reading {name}", lambda name=name: self._read_activity(name)) for name in sources),
-            *((f"summing {name}", lambda name=name: self._make(features.cells(self.book, name))) for name in sources),
+            (f"reading {customers}", self.reading.customers),
+            *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
+            *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
             ("computing features", self._features),
-            ("scoring offers", lambda: self._make(candidates.scored(self.book))),
+            ("scoring offers", partial(self._make, candidates.scored(self.book))),
             ("writing messages", self._messages),
             ("recording decisions", self._export),
             ("writing the report", self._report),
@@ -110,118 +115,6 @@ class _Job:
 
     def _make(self, stage: Stage) -> None:
         self.engine.create(stage)
-
-    def _rows_of(self, name: str) -> str:
-        source = self.book.model.business.sources[name]
-        files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
-        groups = [staging.read_rows(source, scan, file, native) for scan, file, native in self.engine.scan(files)]
-        return "\nunion all by name\n".join(groups)
-
-    def _lean(self, name: str, rows: str) -> str:
-        """The typed columns without what is only for rejects, so that none of it is computed."""
-        raws = [staging.raw(column) for column in self.book.model.business.sources[name].columns]
-        return f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
-
-    def _read_customers(self) -> None:
-        name = self.book.model.business.customers
-        rows = staging.customers(self.book, self._rows_of(name))
-        staged = f"{name}_rows"
-        self._make(Stage(staged, "one row of the file", self._lean(name, rows)))
-        plain = "'^(0|[1-9][0-9]{0,17})$'"
-        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {plain})), false) from {staged}")
-        self.id_type = "bigint" if whole else "varchar"
-        self._make(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
-        [(read,)] = self.engine.rows(f"select count(*) from {staged}")
-        [(kept,)] = self.engine.rows(f"select count(*) from {name}")
-        rejected = self._note(name, staged)
-        doubles = read - kept - rejected
-        if doubles:
-            self._problem(name, "duplicate_customer", doubles)
-        if rejected or doubles or self._odd(name):
-            extra = (
-                f"select *, coalesce(problem, 'duplicate_customer') as problem_found from ({rows}) "
-                f"where problem is not null or row not in (select min(row) from ({rows}) group by {self.key})"
-            )
-            self._reject(name, extra)
-        self._malformed(name)
-        self.counts[name] = {"read": read, "kept": kept}
-
-    def _read_activity(self, name: str) -> None:
-        rows = staging.activity(self.book, name, self._rows_of(name), self.book.model.business.customers, self.id_type)
-        self._make(Stage(name, "one row of the file", self._lean(name, rows)))
-        clean = f"(problem is null or not {staging.is_rejected()})"
-        [(read, distinct, good)] = self.engine.rows(
-            f"select count(*), count(distinct row_hash) filter ({clean}), count(*) filter ({clean}) from {name}"
-        )
-        rejected = self._note(name, name)
-        doubles = good - distinct
-        if doubles:
-            repeated = f"select row_hash, min(rowid) as first from {name} where {clean} group by 1 having count(*) > 1"
-            self._make(Stage("doubled", "one row that stands more than once", repeated))
-            self.engine.execute(
-                f"delete from {name} using doubled as d where {clean} and {name}.row_hash = d.row_hash and {name}.rowid <> d.first"
-            )
-        if rejected or self._odd(name):
-            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
-        if doubles:
-            again = f"row_hash in (select row_hash from doubled) and {clean}"
-            self._reject(
-                name,
-                f"select *, 'duplicate_row' as problem_found from ({rows}) where {again} "
-                f"qualify row_number() over (partition by row_hash) > 1",
-            )
-            self._problem(name, "duplicate_row", doubles)
-        self._malformed(name)
-        self.counts[name] = {"read": read, "kept": distinct}
-
-    def _note(self, name: str, staged: str) -> int:
-        """Gather the problems of a staged table; returns how many rows are left out."""
-        rejected = 0
-        for problem, count in self.engine.rows(f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"):
-            rejected += count if problem in staging.REJECTED else 0
-            self._problem(name, problem, count)
-        return rejected
-
-    def _problem(self, table: str, problem: str, count: int) -> None:
-        kind, _, column = problem.partition(":")
-        kept = kind in staging.KEPT
-        advice = (staging.KEPT if kept else staging.REJECTED)[kind]
-        self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
-
-    def _odd(self, name: str) -> bool:
-        return any(item["table"] == name for item in self.problems)
-
-    def _reject(self, name: str, select: str) -> None:
-        kept = " or ".join(f"problem_found like {text(kind + '%')}" for kind in staging.KEPT)
-        part = (
-            f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
-            f"cast(problem_found as varchar) as problem, {kept} as kept, "
-            f"{staging.as_written(self.book.model.business.sources[name])} as row from ({select})"
-        )
-        self._add_rejects(part)
-
-    def _malformed(self, name: str) -> None:
-        """Rows that the reader could not split into cells."""
-        if not self.engine.rows(f"select 1 from duckdb_tables() where table_name = '{MALFORMED}'"):
-            return
-        part = (
-            f"select distinct {text(name)} as source, parse_filename(s.file_path) as source_file, m.line as line, "
-            f"'malformed_row' as problem, false as kept, m.csv_line as row from {MALFORMED} as m "
-            f"join {MALFORMED}_scan as s using (scan_id, file_id)"
-        )
-        [(count,)] = self.engine.rows(f"select count(*) from (select distinct source_file, line from ({part}))")
-        if count:
-            self._add_rejects(part)
-            self._problem(name, "malformed_row", count)
-        self.engine.execute(f"drop table {MALFORMED}")
-        self.engine.execute(f"drop table {MALFORMED}_scan")
-
-    def _add_rejects(self, part: str) -> None:
-        exists = self.engine.rows("select 1 from duckdb_tables() where table_name = 'rejects'")
-        if exists:
-            self.engine.execute(f"insert into rejects {part}")
-        else:
-            self._make(Stage("rejects", "one row that was left out or is odd", part))
 
     def _features(self) -> None:
         self._make(features.features(self.book))
@@ -268,8 +161,6 @@ class _Job:
             f"left join addressed as a using ({self.key}) left join messages as m using ({self.key}) order by 1",
             self.folder / "recommendations.csv",
         )
-        if not self.engine.rows("select 1 from duckdb_tables() where table_name = 'rejects'"):
-            self._make(Stage("rejects", "none", _NO_REJECTS))
         export("from rejects order by all", self.folder / "rejects.parquet")
         shutil.copytree(self.book.loaded.folder, self.folder / "playbook")
 
@@ -325,18 +216,12 @@ class _Job:
                      "ignored_columns": {name: list(columns) for name, columns in self.found.ignored_columns.items()}},
             "versions": {"nextbest": __version__, "duckdb": duckdb.__version__, "python": platform.python_version()},
             "counts": self.counts,
-            "problems": self.problems,
+            "problems": self.reading.problems,
         }  # fmt: skip
 
     def _write_run(self) -> None:
         record = {**self._record(), "stages": self.timings}
         (self.folder / "run.json").write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-_NO_REJECTS = (
-    "select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line, "
-    "cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"
-)
 
 
 def _digest(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from nextbest.playbook.model import Business, Channel, Contact, Features, Offer, Param, Signal, Voice
 
-FILES = {
+FILES: dict[str, Any] = {
     "playbook": Business,
     "features": Features,
     "params": dict[str, Param],

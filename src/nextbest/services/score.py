@@ -1,6 +1,7 @@
 """Score: the bank case's own scale. Product up to 20 by the place of the reference, message up to 20 by the linter."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
         dimensions = {**{name: rule.dimension for name, rule in model.voices[language].lint.items()}, LENGTH: "format", AGREEMENT: "format"}
         for (code, product, rank, message, _, facts), broken in zip(chosen, failed, strict=True):
             unbacked = _unbacked(message or "", facts or [])
-            marks = _marks([dimensions[name] for name in broken] + ["personalisation"] * bool(unbacked), bool(message))
+            marks = _marks([*(dimensions[name] for name in broken), *(["personalisation"] if unbacked else [])], bool(message))
             results.append(
                 {"client_code": code, "reference": product, "rank": rank, "product": BY_RANK.get(rank, 0), **marks,
                  "message": sum(marks.values()), "broken": ", ".join([*broken, *(["numbers_without_fact"] if unbacked else [])])}
@@ -81,7 +82,7 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
     )
 
 
-def _marks(broken: list[str], there: bool) -> dict[str, int]:
+def _marks(broken: Sequence[str], there: bool) -> dict[str, int]:
     """Five points a dimension, one less for each broken rule; nothing without a text."""
     return {name: max(0, PER_DIMENSION - broken.count(name)) if there else 0 for name in DIMENSIONS}
 

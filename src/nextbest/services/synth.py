@@ -193,9 +193,9 @@ def _activity(spec: Synthetic, table: str, rows: int, seed: int) -> str:
     usual = _by_share({name: item.share for name, item in everyday.items()}, u("key"))
     key = f"case {' '.join([*branches_key, *monthly_keys])} else {usual} end"
     known = " ".join(f"when {text(name)} then {item.amount}" for name, item in everyday.items())
-    amount = f"case {' '.join([*branches_amount, *monthly_amounts, f'when key is not null then case key {known} end'])} end"
+    usual_amount = f"case {' '.join([*branches_amount, *monthly_amounts, f'when key is not null then case key {known} end'])} end"
     spread = f"(0.5 + {u('a')} * {u('b')} * 2)"
-    money = f"round({amount} * {spread} / {_case(rate, '1')}, 2)"
+    money = f"round({usual_amount} * {spread} / {_case(rate, '1')}, 2)"
     in_out = ""
     if table == "transfers":
         in_out = "case when key like '%_in' or key = 'fx_sell' then 'in' else 'out' end as direction, "

@@ -1,0 +1,149 @@
+"""Reading: the files of every source as typed tables, with each problem counted and each odd row kept aside."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
+from nextbest.intake.files import Found, to_utf8
+from nextbest.plan import staging
+from nextbest.plan.stage import Stage, quote, text
+from nextbest.playbook.bind import Bound
+
+_REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
+  cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
+
+
+@dataclass
+class Reading:
+    """Makes the customers table and the activity tables, and beside them `rejects`: one row that was left out or is odd.
+
+    `problems` counts what was found; `counts` says how many rows of each source were read and kept.
+    """
+
+    book: Bound
+    found: Found
+    engine: DuckDBEngine
+    temp: Path
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+    id_type: str = "varchar"
+
+    def __post_init__(self) -> None:
+        self.engine.create(Stage("rejects", "one row that was left out or is odd", _REJECTS))
+
+    @property
+    def key(self) -> str:
+        """The customer's code, quoted."""
+        business = self.book.model.business
+        return quote(staging.id_column(business.sources[business.customers]))
+
+    def _rows_of(self, name: str) -> str:
+        source = self.book.model.business.sources[name]
+        files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
+        groups = [staging.read_rows(source, scan, file, native) for scan, file, native in self.engine.scan(files)]
+        return "\nunion all by name\n".join(groups)
+
+    def _lean(self, name: str, rows: str) -> str:
+        """The typed columns without what is only for rejects, so that none of it is computed."""
+        raws = [staging.raw(column) for column in self.book.model.business.sources[name].columns]
+        return f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+
+    def customers(self) -> None:
+        """One row per customer. Decides how codes are typed: whole numbers where all of them are."""
+        name = self.book.model.business.customers
+        rows = staging.customers(self.book, self._rows_of(name))
+        staged = f"{name}_rows"
+        self.engine.create(Stage(staged, "one row of the file", self._lean(name, rows)))
+        plain = "'^(0|[1-9][0-9]{0,17})$'"
+        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {plain})), false) from {staged}")
+        self.id_type = "bigint" if whole else "varchar"
+        self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
+        [(read,)] = self.engine.rows(f"select count(*) from {staged}")
+        [(kept,)] = self.engine.rows(f"select count(*) from {name}")
+        rejected = self._note(name, staged)
+        doubles = read - kept - rejected
+        if doubles:
+            self._problem(name, "duplicate_customer", doubles)
+        if rejected or doubles or self._odd(name):
+            extra = (
+                f"select *, coalesce(problem, 'duplicate_customer') as problem_found from ({rows}) "
+                f"where problem is not null or row not in (select min(row) from ({rows}) group by {self.key})"
+            )
+            self._reject(name, extra)
+        self._malformed(name)
+        self.counts[name] = {"read": read, "kept": kept}
+
+    def activity(self, name: str) -> None:
+        """An activity table, rows that stand twice left out."""
+        rows = staging.activity(self.book, name, self._rows_of(name), self.book.model.business.customers, self.id_type)
+        self.engine.create(Stage(name, "one row of the file", self._lean(name, rows)))
+        clean = f"(problem is null or not {staging.is_rejected()})"
+        [(read, distinct, good)] = self.engine.rows(
+            f"select count(*), count(distinct row_hash) filter ({clean}), count(*) filter ({clean}) from {name}"
+        )
+        rejected = self._note(name, name)
+        doubles = good - distinct
+        if doubles:
+            repeated = f"select row_hash, min(rowid) as first from {name} where {clean} group by 1 having count(*) > 1"
+            self.engine.create(Stage("doubled", "one row that stands more than once", repeated))
+            self.engine.execute(
+                f"delete from {name} using doubled as d where {clean} and {name}.row_hash = d.row_hash and {name}.rowid <> d.first"
+            )
+        if rejected or self._odd(name):
+            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
+        if doubles:
+            again = f"row_hash in (select row_hash from doubled) and {clean}"
+            self._reject(
+                name,
+                f"select *, 'duplicate_row' as problem_found from ({rows}) where {again} "
+                f"qualify row_number() over (partition by row_hash) > 1",
+            )
+            self._problem(name, "duplicate_row", doubles)
+        self._malformed(name)
+        self.counts[name] = {"read": read, "kept": distinct}
+
+    def _note(self, name: str, staged: str) -> int:
+        """Gather the problems of a staged table; returns how many rows are left out."""
+        rejected = 0
+        for problem, count in self.engine.rows(f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"):
+            rejected += count if problem in staging.REJECTED else 0
+            self._problem(name, problem, count)
+        return rejected
+
+    def _problem(self, table: str, problem: str, count: int) -> None:
+        kind, _, column = problem.partition(":")
+        kept = kind in staging.KEPT
+        advice = (staging.KEPT if kept else staging.REJECTED)[kind]
+        self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
+
+    def _odd(self, name: str) -> bool:
+        return any(item["table"] == name for item in self.problems)
+
+    def _reject(self, name: str, select: str) -> None:
+        kept = " or ".join(f"problem_found like {text(kind + '%')}" for kind in staging.KEPT)
+        part = (
+            f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
+            f"cast(problem_found as varchar) as problem, {kept} as kept, "
+            f"{staging.as_written(self.book.model.business.sources[name])} as row from ({select})"
+        )
+        self._add_rejects(part)
+
+    def _malformed(self, name: str) -> None:
+        """Rows that the reader could not split into cells."""
+        if not self.engine.rows(f"select 1 from duckdb_tables() where table_name = '{MALFORMED}'"):
+            return
+        part = (
+            f"select distinct {text(name)} as source, parse_filename(s.file_path) as source_file, m.line as line, "
+            f"'malformed_row' as problem, false as kept, m.csv_line as row from {MALFORMED} as m "
+            f"join {MALFORMED}_scan as s using (scan_id, file_id)"
+        )
+        [(count,)] = self.engine.rows(f"select count(*) from (select distinct source_file, line from ({part}))")
+        if count:
+            self._add_rejects(part)
+            self._problem(name, "malformed_row", count)
+        self.engine.execute(f"drop table {MALFORMED}")
+        self.engine.execute(f"drop table {MALFORMED}_scan")
+
+    def _add_rejects(self, part: str) -> None:
+        self.engine.execute(f"insert into rejects {part}")
