@@ -1,7 +1,6 @@
 """What a run left behind, as tables that a notebook shows."""
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ import pandas as pd
 from nextbest.errors import Problem, UsageError
 
 
-@dataclass(frozen=True)
 class Run:
-    """An output folder of `decide`. Its tables are pandas DataFrames, read when asked for."""
+    """An output folder of `decide`. Its tables are pandas DataFrames, read when asked for.
 
-    folder: Path
+    Raises UsageError where the folder holds no run.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
         if not (self.folder / "run.json").is_file():
             raise UsageError([Problem(str(self.folder), "not an output folder: no run.json", "run `nextbest decide` first")])
 
