@@ -57,6 +57,13 @@ def in_engine(rule, row):
     return connection.execute(f"select {sql(rule, 'duckdb')} from (select {columns})", list(row.values())).fetchone()[0]
 
 
+@settings(max_examples=100, deadline=None)
+@given(row=rows, place=st.integers(1, 3))
+def test_the_largest_cell_by_name(row, place):
+    rule = bind(f"top_key(spend, {place})", SCOPE)
+    assert in_engine(rule, row) == evaluate(rule, row)
+
+
 @settings(max_examples=400, deadline=None)
 @given(text=st.one_of(numbers, conditions, cases), row=rows)
 def test_engine_and_oracle_agree(text, row):

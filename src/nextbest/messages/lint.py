@@ -53,7 +53,7 @@ def _names_digits(rule: LintRule) -> bool:
     patterns = [*rule.forbid, *rule.at_most, rule.require or ""]
     if rule.tokens:
         patterns += [rule.tokens.find, rule.tokens.allow_pattern or "", *rule.tokens.allow]
-    rest = re.sub(r"\[0-9\]|\\[px]\{[^}]*\}|\{[0-9,]*\}", "", " ".join(patterns))
+    rest = re.sub(r"0-9|\\[px]\{[^}]*\}|\{[0-9,]*\}", "", " ".join(patterns))
     return any(character.isdigit() for character in rest)
 
 

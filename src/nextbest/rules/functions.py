@@ -65,8 +65,9 @@ def _top_sum(values: dict[str, Value], count: int) -> float:
 
 
 def _top_key(values: dict[str, Value], place: int) -> str | None:
-    ordered = sorted(((-(value or 0), key) for key, value in values.items() if (value or 0) > 0))
-    return ordered[int(place) - 1][1] if len(ordered) >= place else None
+    spent = [key for key, value in values.items() if (value or 0) > 0]
+    ordered = sorted(spent, key=lambda key: -values[key])  # equal cells stand in the order of the source's values
+    return ordered[int(place) - 1] if len(ordered) >= place else None
 
 
 FUNCTIONS: dict[str, Function] = {
