@@ -1,8 +1,7 @@
 """The command line: one command, one service call. Exit codes: 0 done, 1 found faults, 2 usage, 3 playbook, 4 data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from nextbest.report import console as show
 from nextbest.run import Run
 from nextbest.services import check as check_service
 from nextbest.services.decide import Progress as Report
+from nextbest.services.decide import day_of
 from nextbest.services.decide import decide as decide_service
 from nextbest.services.explain import explain as explain_service
 from nextbest.services.lint import lint as lint_service
@@ -37,8 +37,13 @@ def _told() -> Iterator[None]:
     try:
         yield
     except NextbestError as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
+        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from None
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
+            raise
+        err.print("Stopped; nothing was written.", style="red")
+        raise typer.Exit(130) from None
 
 
 @contextmanager
@@ -71,11 +76,11 @@ def decide(
     data: Annotated[Path | None, typer.Argument(help="folder with the tables")] = None,
     playbook: Playbook = "bank-kz",
     table: Annotated[list[str] | None, typer.Option(help="a table's file, NAME=PATH; may be repeated")] = None,
-    seed: Annotated[int, typer.Option(help="recorded; decides whatever is drawn by chance")] = 0,
+    seed: Annotated[int, typer.Option(help="recorded with the run; nothing is drawn by chance yet")] = 0,
 ) -> None:
     """Decide for every customer: offers, reasons, benefit and message."""
     with _told():
-        day, tables = _day(as_of), _tables(table or [])
+        day, tables = day_of(as_of), _tables(table or [])
         if data is None and not tables:
             raise UsageError([Problem("decide", "no data", "name a folder, or --table NAME=PATH for each table")])
         with _bar() as report:
@@ -86,21 +91,14 @@ def decide(
         )
 
 
-def _day(value: str) -> date:
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        raise UsageError([Problem(f"--as-of {value}", "not a day", "write it as 2025-08-31")]) from None
-
-
-def _tables(given: list[str]) -> dict[str, list[str | Path]]:
+def _tables(given: list[str]) -> dict[str, str | Path | Iterable[str | Path]]:
     tables: dict[str, list[str | Path]] = {}
     for item in given:
         name, equals, path = item.partition("=")
         if not equals:
             raise UsageError([Problem(f"--table {item}", "not NAME=PATH", "e.g. --table clients=data/clients.csv")])
         tables.setdefault(name, []).append(path)
-    return tables
+    return {**tables}
 
 
 @app.command()

@@ -30,12 +30,20 @@ class Run:
     @property
     def recommendations(self) -> pd.DataFrame:
         """One row per customer: client_code, product, push_notification."""
-        return pd.read_csv(self.folder / "recommendations.csv", keep_default_na=False)
+        table = pd.read_csv(self.folder / "recommendations.csv", keep_default_na=False, dtype=str)
+        # Codes are numbers only where the run took them for numbers: 007 stays 007.
+        kind = self._parquet("decisions", columns=["client_code"]).client_code.dtype
+        return table.astype({"client_code": kind}) if len(table) else table
 
     @property
     def decisions(self) -> pd.DataFrame:
         """One row per customer and offer, with every verdict."""
         return self._parquet("decisions")
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """One row per customer scored: everything the rules saw."""
+        return self._parquet("features")
 
     @property
     def messages(self) -> pd.DataFrame:
@@ -47,8 +55,8 @@ class Run:
         """One row per input row that was left out or is odd, with the reason."""
         return self._parquet("rejects")
 
-    def _parquet(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / f"{name}.parquet")
+    def _parquet(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / f"{name}.parquet", columns=columns)
 
     def _repr_html_(self) -> str:
         return str(self.recommendations.to_html(index=False, max_rows=10))

@@ -72,7 +72,6 @@ def test_abbreviations_and_other_channels():
 
 def test_a_file_of_texts(tmp_path):
     path = tmp_path / "texts.csv"
-    path.write_bytes(f'client_code;push_notification\n1;"{GOOD}"\n2;"СКИДКА!!!"\n3;\n'.encode("cp1251", "replace"))
     path.write_text(f'client_code;push_notification\n1;"{GOOD}"\n2;"СКИДКА!!!"\n3;\n', encoding="utf-8-sig")
     result = lint(path, voice="ru", channel="push")
     assert [bool(item.failed) for item in result.texts] == [False, True, True]

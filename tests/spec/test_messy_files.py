@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from tests.conftest import CLIENTS, TRANSACTIONS, Bank
 
+import nextbest
 from nextbest.errors import DataError, UsageError
 
 
@@ -37,6 +38,11 @@ def test_clean_files_have_no_problems(bank: Bank):
         pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10.08.2025").encode(), id="day first"),
         pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10.08.2025 12:00").encode(), id="day first with time"),
         pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10/08/2025").encode(), id="day first with slashes"),
+        pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "10.08.25 12:00").encode(), id="two-digit year"),
+        pytest.param(lambda t: b"\n\n" + t.encode(), id="blank lines first"),
+        pytest.param(lambda t: t.replace(",", ",filename,", 1).replace("1,2025", "1,x,2025").encode(), id="a column named filename"),
+        pytest.param(lambda t: t.replace("\n", ",\n").encode(), id="a column without a name"),
+        pytest.param(lambda t: t.encode("koi8-r"), id="koi8-r"),
         pytest.param(lambda t: t.replace("2025-08-10 12:00:00", "2025-08-10T12:00:00Z").encode(), id="ISO 8601"),
         pytest.param(lambda t: t.replace("2500.00", '"2500,00"').encode(), id="decimal comma"),
         pytest.param(lambda t: t.replace("2500.00", '"2 500,00"').encode(), id="quoted number with a space"),
@@ -79,6 +85,8 @@ def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
         "1,yesterday,Такси,100,KZT",
         "1,2025-08-11,Такси,abc,KZT",
         '1,2025-08-11,Такси,"1,234",KZT',
+        "1,2025-08-11,Такси,1.234,KZT",
+        "1.5,2025-08-11,Такси,100,KZT",
         "1,2025-08-11,Такси,0,KZT",
         "1,2025-09-01,Такси,100,KZT",
         "1,2025-05-31,Такси,100,KZT",
@@ -90,8 +98,8 @@ def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
     run = bank.decide()
     left_out = {reason: rows for (table, reason, _), (rows, kept) in problems(run).items() if not kept}
     assert left_out == {
-        "no_id": 1, "bad_date": 1, "bad_amount": 1, "ambiguous_amount": 1, "zero_amount": 1, "after_as_of": 1,
-        "before_window": 1, "unknown_customer": 1, "duplicate_row": 1, "malformed_row": 2,
+        "no_id": 1, "bad_date": 1, "bad_amount": 1, "ambiguous_amount": 2, "zero_amount": 1, "after_as_of": 1,
+        "before_window": 1, "unknown_customer": 2, "duplicate_row": 1, "malformed_row": 2,
     }  # fmt: skip
     rejects = run.rejects
     assert sorted(rejects.problem.value_counts().to_dict().items()) == sorted(left_out.items())
@@ -219,3 +227,113 @@ def test_hostile_and_odd_names_do_no_harm(bank: Bank, name):
     assert 180 <= len(text) <= 220
     assert "<" not in text and "=" not in text and "ДАНА" not in text
     assert "<script>alert" not in (run.folder / "report.html").read_text()
+
+
+def test_equal_fares_on_one_day_are_no_mistake(bank: Bank):
+    bank.tables["transactions.csv"] = "client_code,date,category,amount,currency\n" + "1,2025-08-10,Такси,500,KZT\n" * 3
+    assert spent(bank.decide()) == 1500.0
+
+
+def test_a_file_part_utf8_part_not_is_refused_with_the_line(bank: Bank):
+    bank.tables["transactions.csv"] = TRANSACTIONS.encode() + "1,2025-08-11,Такси,100,KZT\n".encode("cp1251")
+    with pytest.raises(DataError, match="line 3 is not UTF-8"):
+        bank.decide()
+
+
+@pytest.mark.parametrize("line", ["", "1,2025-08-10,Такси,100,KZT\n" * 300])
+def test_cp1251_is_known_from_one_word(bank: Bank, line):
+    bank.tables["transactions.csv"] = ("client_code,date,category,amount,currency\n1,2025-08-10,Такси,2500,KZT\n" + line).encode("cp1251")
+    run = bank.decide()
+    assert run.record["problems"] == []
+    assert spent(run) >= 2500.0
+
+
+def test_gzip_by_another_name_and_names_in_capitals(bank: Bank):
+    bank.tables |= {
+        "transactions.csv": gzip.compress(TRANSACTIONS.encode()),
+        "clients.csv": None,
+        "CLIENTS.CSV.GZ": gzip.compress(CLIENTS.encode()),
+    }
+    assert spent(bank.decide()) == 2500.0
+
+
+def test_a_consent_that_cannot_be_read_is_no_consent(bank: Bank):
+    header = CLIENTS.splitlines()[0] + ",consent_marketing,consent_profiling\n"
+    people = ["1,А,Студент,20,Астана,900000,,", "2,Б,Студент,20,Астана,900000,отозвано,", "3,В,Студент,20,Астана,900000,да,возражаю"]
+    bank.tables["clients.csv"] = header + "\n".join(people) + "\n"
+    run = bank.decide()
+    texts = run.recommendations.set_index("client_code").push_notification
+    assert (texts.loc[1] != "", texts.loc[2] != "", texts.loc[3] != "") == (True, False, False)
+    assert set(run.decisions.client_code) == {1, 2}
+
+
+def test_a_balance_that_cannot_be_read_is_not_zero(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("150000", "abc")
+    bank.add("transfers.csv", *(f"1,2025-08-{day:02} 10:00:00,loan_payment_out,out,90000,KZT" for day in range(1, 20)))
+    run = bank.decide()
+    loan = run.decisions.set_index("offer").loc["cash-loan"]
+    assert loan.verdict == "ineligible"
+
+
+def test_lists_in_parquet_and_whole_codes_written_as_floats(bank: Bank):
+    bank.tables["clients.csv"] = None
+    data = bank.write()
+    pd.DataFrame(
+        {"client_code": [1.0, None], "name": ["А", "Б"], "status": ["Студент"] * 2, "age": [30, 31], "city": ["x"] * 2,
+         "avg_monthly_balance_KZT": [9e5, 1.0], "owned_products": [["Депозит Сберегательный"], None]}
+    ).to_parquet(data / "clients.parquet")  # fmt: skip
+    run = nextbest.decide(data, as_of="2025-08-31", out=bank.folder / "out")
+    assert run.recommendations.client_code.tolist() == [1]
+    assert run.decisions.set_index("offer").loc["savings-deposit"].verdict == "held"
+
+
+def test_rows_before_the_first_rate_are_reported(bank: Bank):
+    bank.add("transactions.csv", "1,2025-05-20,Отели,100,EUR")
+    bank.add("transfers.csv", "1,2025-06-05,p2p_out,out,100,KZT")
+    run = nextbest.decide(bank.write(), as_of="2025-06-30", out=bank.folder / "out")
+    found = {p["problem"] for p in run.record["problems"]}
+    assert "rate_assumed" in found
+
+
+def test_codes_keep_their_zeros(bank: Bank):
+    bank.tables = {name: str(content).replace("\n1,", "\n007,") for name, content in bank.tables.items()}
+    run = bank.decide()
+    assert run.recommendations.client_code.tolist() == ["007"]
+    assert nextbest.explain(run.folder, "007").customer == "007"
+
+
+def test_a_name_in_capitals_is_written_as_a_name(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("Айгерим", "АННА-МАРИЯ ИВАНОВА")
+    assert bank.decide().recommendations.push_notification.iloc[0].startswith("Анна-Мария Иванова, ")
+
+
+def test_a_table_that_would_be_left_out_whole_is_refused(bank: Bank):
+    with pytest.raises(DataError, match="every row would be left out: 1 before_window"):
+        nextbest.decide(bank.write(), as_of="2026-03-31", out=bank.folder / "out")
+
+
+@pytest.mark.parametrize("name", ["nan", "Мечта", "Лол", "Срочно"])
+def test_a_name_that_the_rules_dislike_costs_the_greeting_and_not_the_message(bank: Bank, name):
+    bank.tables["clients.csv"] = CLIENTS.replace("Айгерим", name)
+    text = bank.decide().recommendations.push_notification.iloc[0]
+    assert text and (name not in text or name == "Мечта")
+
+
+def test_no_text_speaks_of_nothing_or_less(bank: Bank):
+    bank.add(
+        "transactions.csv", *(f"1,2025-08-{day},Путешествия,1000,GBP" for day in range(10, 15)), "1,2025-08-20 10:00:00,Отели,-87000,KZT"
+    )
+    text = bank.decide().recommendations.push_notification.iloc[0]
+    assert " 0\u00a0₸" not in text and "-" not in text
+
+
+def test_an_overdraft_is_no_money_to_put_by(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("150000", "-1549000")
+    decisions = bank.decide().decisions.set_index("offer")
+    assert (decisions.benefit >= 0).all() and decisions.score.between(0, 1).all()
+    assert decisions.loc["savings-deposit"].verdict == "ineligible"
+
+
+def test_an_absurd_amount_does_not_stop_the_run(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-11 10:00:00,Отели,9999999999999999.99,EUR")
+    assert len(bank.decide().recommendations) == 1

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from nextbest.intake.files import TableFile
+from nextbest.intake.table import TableFile
 from nextbest.plan.stage import Stage
 
 
 class Engine(Protocol):
     """Runs stages. One engine serves one run and is closed after it."""
 
-    def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile, dict[str, str]]]:
-        """Table functions over the files, one per shape, each with a file of that shape and its native types."""
+    def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile]]:
+        """Table functions over the files, one per shape, each with a file of that shape."""
+        ...
+
+    def execute(self, statement: str) -> None:
+        """Run a statement for its effect on a stage's table."""
         ...
 
     def create(self, stage: Stage) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import duckdb
 
-from nextbest.errors import DataError, Problem
-from nextbest.intake.files import TableFile
-from nextbest.plan.stage import Stage, quote, text
+from nextbest.errors import Problem, UsageError
+from nextbest.intake.table import TableFile
+from nextbest.plan.stage import FILE_COLUMN, Stage, quote, text
 from nextbest.settings import Settings
 
 MALFORMED = "malformed_rows"
@@ -22,7 +22,10 @@ class DuckDBEngine:
         config: dict[str, Any] = {"memory_limit": settings.memory_limit, "temp_directory": str(folder / "spill")}
         if settings.threads:
             config["threads"] = settings.threads
-        self.connection = duckdb.connect(config=config)
+        try:
+            self.connection = duckdb.connect(config=config)
+        except duckdb.Error as error:
+            raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
         self.connection.execute("set timezone = 'UTC'") if _has_timezone(self.connection) else None
@@ -33,36 +36,34 @@ class DuckDBEngine:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile, dict[str, str]]]:
-        """Table functions over the files, one per shape, each with a file of that shape and its native types."""
+    def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile]]:
+        """Table functions over the files, one per shape, each with a file of that shape."""
         shapes: dict[tuple[object, ...], list[TableFile]] = {}
         for file in files:
             shapes.setdefault(file.shape, []).append(file)
-        found = []
-        for group in shapes.values():
-            paths = "[" + ", ".join(text(str(file.path)) for file in group) + "]"
-            first = group[0]
-            if first.kind == "parquet":
-                scan = f"read_parquet({paths}, filename = true)"
-                native = {str(row[0]): str(row[1]) for row in self.rows(f"describe select * from {scan}")}
-            else:
-                columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
-                scan = (
-                    f"read_csv({paths}, auto_detect = false, header = true, columns = {{{columns}}}, "
-                    f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"', filename = true, "
-                    f"store_rejects = true, rejects_table = '{MALFORMED}', rejects_scan = '{MALFORMED}_scan', rejects_limit = 0)"
-                )
-                native = {}
-            found.append((scan, first, native))
-        return found
+        return [(self._function(group), group[0]) for group in shapes.values()]
+
+    def _function(self, files: Sequence[TableFile]) -> str:
+        first = files[0]
+        paths = "[" + ", ".join(text(str(file.path)) for file in files) + "]"
+        named = f"filename = {text(FILE_COLUMN)}"
+        if first.kind == "parquet":
+            return f"read_parquet({paths}, {named})"
+        columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
+        return (
+            f"read_csv({paths}, auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "
+            f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"', {named}, "
+            f"compression = '{'gzip' if first.kind == 'csv.gz' else 'none'}', "
+            f"store_rejects = true, rejects_table = '{MALFORMED}', rejects_scan = '{MALFORMED}_scan', rejects_limit = 0)"
+        )
 
     def create(self, stage: Stage) -> None:
         """Make the stage's table."""
-        self._run(f"create or replace table {quote(stage.name)} as {stage.select}", stage)
+        self.connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
 
     def view(self, stage: Stage) -> None:
         """Name the stage's select without storing it."""
-        self._run(f"create or replace view {quote(stage.name)} as {stage.select}", stage)
+        self.connection.execute(f"create or replace view {quote(stage.name)} as {stage.select}")
 
     def rows(self, select: str) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
@@ -77,18 +78,10 @@ class DuckDBEngine:
         options = "format parquet, compression zstd" if path.suffix == ".parquet" else "format csv, header"
         self.connection.execute(f"copy ({select}) to {text(str(path))} ({options})")
 
-    def _run(self, statement: str, stage: Stage) -> None:
-        try:
-            self.connection.execute(statement)
-        except duckdb.InvalidInputException as error:
-            # A file changed or broke between the look at its head and the read.
-            first = str(error).splitlines()[0]
-            raise DataError([Problem(stage.name, f"a file could not be read: {first[:200]}")]) from None
-
 
 def _unnamed(headers: Sequence[str]) -> list[str]:
     """Headers as column names; a blank one gets a name of its own."""
-    return [header or f"column_{place}" for place, header in enumerate(headers, 1)]
+    return [header or f"unnamed column {place}" for place, header in enumerate(headers, 1)]
 
 
 def _has_timezone(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -14,6 +14,7 @@ import duckdb
 from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem
+from nextbest.intake.table import TableFile
 from nextbest.playbook.model import Business, Source
 
 DELIMITERS = ",;\t|"
@@ -27,25 +28,6 @@ SIGNATURES = {
     b"<!DO": ("a web page", "export the table as CSV or Parquet"),
     b"<htm": ("a web page", "export the table as CSV or Parquet"),
 }
-
-
-@dataclass(frozen=True)
-class TableFile:
-    """One readable file of a source. `columns` maps contract columns to the file's own headers."""
-
-    source: str
-    path: Path
-    kind: str
-    columns: Mapping[str, str]
-    headers: tuple[str, ...] = ()
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    shown: str = ""
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """Files of one shape are read together."""
-        return self.kind, self.delimiter, self.headers, tuple(self.columns.items())
 
 
 @dataclass(frozen=True)
@@ -147,22 +129,26 @@ def _inspect(name: str, source: Source, path: Path) -> TableFile:
 def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
     try:
         with duckdb.connect() as connection:
-            rows = connection.execute("select name from parquet_schema(?) where num_children is null", [str(path)])
-            headers = tuple(row[0] for row in rows.fetchall())
+            described = connection.execute("describe select * from read_parquet(?)", [str(path)]).fetchall()
     except duckdb.Error:
         raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
-    return TableFile(name, path, "parquet", _match(path, source, headers), headers, shown=path.name)
+    headers, types = (tuple(str(row[place]) for row in described) for place in (0, 1))
+    return TableFile(name, path, "parquet", _match(path, source, headers), headers, types)
 
 
 def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFile:
     encoding = _encoding(path, zipped)
+    blank, first = 0, ""
     try:
         with _open(path, zipped) as raw:
-            lines = codecs.getreader(encoding)(raw, "replace")
-            first = next((line for line in lines if line.strip()), "")
+            for line in codecs.getreader(encoding)(raw, "replace"):
+                if line.strip().strip("\ufeff"):
+                    first = line
+                    break
+                blank += 1
     except (OSError, EOFError):
         raise _refuse(path, "the gzip file is damaged", "compress it again") from None
-    if not first.strip():
+    if not first:
         raise _refuse(path, "the file holds no rows and no header", "export it again, or remove it")
     if "\0" in first:
         raise _refuse(path, "not a table: binary content", "export the table as CSV (UTF-8) or Parquet")
@@ -171,10 +157,11 @@ def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFi
         headers = tuple(h.strip().strip("\ufeff") for h in next(csv.reader([first], delimiter=delimiter), []))
         options.append((len(_known(source, headers)), -DELIMITERS.index(delimiter), delimiter, headers))
     *_, delimiter, headers = max(options)
-    if len(set(headers)) != len(headers):
+    named = [header.lower() for header in headers if header]
+    if len(set(named)) != len(named):
         raise _refuse(path, "a column name stands twice in the header", "rename one of the two")
     columns = _match(path, source, headers)
-    return TableFile(name, path, "csv.gz" if zipped else "csv", columns, headers, delimiter, encoding, path.name)
+    return TableFile(name, path, "csv.gz" if zipped else "csv", columns, headers, delimiter=delimiter, encoding=encoding, blank_lines=blank)
 
 
 def _open(path: Path, zipped: bool) -> BinaryIO:
@@ -182,25 +169,52 @@ def _open(path: Path, zipped: bool) -> BinaryIO:
 
 
 def _encoding(path: Path, zipped: bool) -> str:
-    """UTF-8 where every byte agrees; else what the head looks like. Streams, so that size does not matter."""
+    """UTF-8 where every byte agrees, else a Cyrillic code page. Streams, so that size does not matter.
+
+    A file that is UTF-8 but for a few bytes is refused: a guess would turn every word of it into another.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
+    odd = bytearray()
+    bom = valid = False
     try:
         with _open(path, zipped) as file:
             head = file.read(CHUNK)
             if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 return "utf-16"
             bom = head.startswith(codecs.BOM_UTF8)
-            chunk = head
-            while chunk:
-                decoder.decode(chunk)
-                chunk = file.read(CHUNK)
-            decoder.decode(b"", final=True)
+        with _open(path, zipped) as file:
+            for number, line in enumerate(file, 1):
+                if line.isascii():
+                    continue
+                try:
+                    decoder.decode(line, final=True)
+                    valid = True
+                except UnicodeDecodeError:
+                    if valid:
+                        raise _refuse(path, f"line {number} is not UTF-8, and others are", "export the file again as UTF-8") from None
+                    odd += line
+                    if len(odd) > CHUNK:
+                        break
     except (OSError, EOFError):
         raise _refuse(path, "the gzip file is damaged", "compress it again") from None
-    except UnicodeDecodeError:
-        best = from_bytes(head[:200_000], cp_isolation=["cp1251", "cp866", "koi8_r", "mac_cyrillic"]).best()
-        return best.encoding if best else "cp1251"
+    if odd and valid:
+        raise _refuse(path, "some lines are UTF-8 and some are not", "export the file again as UTF-8")
+    if odd:
+        return _code_page(bytes(odd))
     return "utf-8-sig" if bom else "utf-8"
+
+
+def _code_page(sample: bytes) -> str:
+    """cp1251 where it reads as Cyrillic words; else what the library finds likeliest.
+
+    In cp1251 small letters are 0xE0–0xFF and capitals 0xC0–0xDF; in koi8-r the other way round.
+    """
+    high = [byte for byte in sample if byte >= 0x80]
+    small, capital = (sum(low <= byte < low + 0x20 for byte in high) for low in (0xE0, 0xC0))
+    if small + capital >= 0.8 * len(high) and capital <= 2 * small:
+        return "cp1251"
+    best = from_bytes(sample[:200_000], cp_isolation=["cp1251", "cp866", "koi8_r"]).best()
+    return best.encoding if best else "cp1251"
 
 
 def _known(source: Source, headers: Iterable[str]) -> dict[str, str]:
@@ -238,10 +252,13 @@ def to_utf8(file: TableFile, folder: Path) -> TableFile:
     folder = folder / str(len(list(folder.iterdir())) if folder.exists() else 0)
     folder.mkdir(parents=True)
     copy = folder / file.path.name.removesuffix(".gz")
-    with _open(file.path, file.kind == "csv.gz") as source, copy.open("w", encoding="utf-8", newline="") as target:
-        reader = codecs.getreader(file.encoding)(source, "replace")
-        while chunk := reader.read(CHUNK):
-            target.write(chunk)
+    try:
+        with _open(file.path, file.kind == "csv.gz") as source, copy.open("w", encoding="utf-8", newline="") as target:
+            reader = codecs.getreader(file.encoding)(source)
+            while chunk := reader.read(CHUNK):
+                target.write(chunk)
+    except UnicodeDecodeError:
+        raise _refuse(file.path, f"neither UTF-8 nor {file.encoding}", "export the file again as UTF-8") from None
     return replace(file, path=copy, kind="csv", encoding="utf-8")
 
 
@@ -249,10 +266,16 @@ def read_texts(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a small CSV file of texts, in whatever encoding and delimiter. Raises DataError."""
     if path.stat().st_size == 0:
         raise _refuse(path, "the file is empty (0 bytes)", "export it again")
-    encoding = _encoding(path, zipped=False)
-    with path.open(encoding=encoding, newline="") as file:
-        first = file.readline()
-        delimiter = max(DELIMITERS, key=first.count)
-        file.seek(0)
-        rows = list(csv.reader(file, delimiter=delimiter))
-    return [name.strip().strip("\ufeff") for name in rows[0]], rows[1:]
+    csv.field_size_limit(1 << 26)
+    try:
+        with path.open(encoding=_encoding(path, zipped=False), newline="") as file:
+            first = file.readline()
+            delimiter = max(DELIMITERS, key=first.count)
+            file.seek(0)
+            header, *rows = csv.reader(file, delimiter=delimiter)
+    except (csv.Error, UnicodeDecodeError):
+        raise _refuse(path, "not a CSV file of texts", "save it as CSV (UTF-8)") from None
+    width = len(header)
+    # An unquoted delimiter in the last column cuts a text in two: what hangs over belongs to it.
+    whole = [[*row[: width - 1], delimiter.join(row[width - 1 :])] if len(row) > width else row for row in rows]
+    return [name.strip().strip("\ufeff") for name in header], whole

@@ -33,20 +33,13 @@ def by_shape(playbook: Playbook, language: str, channel: str, column: str) -> st
     return _failed(_checks(rules, column), column)
 
 
-def by_name(playbook: Playbook, language: str, channel: str, column: str) -> str:
-    """SQL: the rules that a greeting breaks by itself, so that it may not stand for every other greeting."""
-    rules = {n: r for n, r in rules_of(playbook, language, channel).items() if not r.require}
-    return _failed(_checks(rules, column), column)
-
-
-def shape(column: str, greeting: str) -> str:
-    """SQL: a text with every digit as 0 and a harmless greeting as one and the same.
+def shape(column: str) -> str:
+    """SQL: a text with every digit as 0.
 
     Texts of one shape break the same rules, but for rules that name a digit. A million texts have some
     thousand shapes, and each is linted once.
     """
-    start = f"case when {greeting} = '' then {column} else 'Ы, ' || substring({column}, length({greeting}) + 1) end"
-    return f"translate({start}, '123456789', '000000000')"
+    return f"translate({column}, '123456789', '000000000')"
 
 
 def _names_digits(rule: LintRule) -> bool:

@@ -36,7 +36,7 @@ def addressed(bound: Bound) -> Stage:
         "addressed",
         "one customer with a first offer",
         f"select {key}, s.ranking[1] as place, {language} as language, "
-        f"coalesce({sql(bound.marketing, 'duckdb')}, false) as allowed, cast([] as integer[]) as tried\n"
+        f"coalesce({sql(bound.marketing, 'duckdb')}, false) as allowed, false as nameless, cast([] as integer[]) as tried\n"
         f"from scored as s join features using ({key})\nwhere len(s.ranking) > 0",
         "addressing",
     )
@@ -79,7 +79,7 @@ def texts(bound: Bound, place: int, language: str, source: str = "addressed") ->
         if option.when is not None and language in option.text
     ]
     greeting = "name" in bound.customer_columns
-    select = f"""select {key}, a.tried, {"f.name" if greeting else "null as name"}
+    select = f"""select {key}, a.tried, a.nameless, {"f.name" if greeting else "null as name"}
   {"".join(f",{chr(10)}  {item}" for item in [*values, *whens])}
 from {source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {place} and a.language = {text(language)} and a.allowed"""
@@ -89,8 +89,8 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
         f"{written(bound, language, channel, offer.model.messages.facts[name].form, quote(f'v.{name}'))} as {quote(f'f.{name}')}"
         for name in used
     ]
-    calm_name = "case when name = upper(name) then upper(name[1]) || lower(name[2:]) else name end"
-    greet = f"case when length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
+    calm_name = f"case when name = upper(name) then {_title('name')} else name end"
+    greet = f"case when not nameless and length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
     select = f"select *,\n  {listing([f'{greet} as greet', *facts])}\nfrom ({select})"
     columns = {GREET: "greet", MONTH: text(month), **{name: quote(f"f.{name}") for name in used}}
     parts = []
@@ -128,31 +128,15 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
         if (uses := _uses(offer, language, name))
     )
     shown = f"list_filter([{stated}], x -> x is not null)" if stated else "null"
-    return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, choice,
+    return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, nameless, choice,
   case choice {" ".join(treatments)} end as treatment, message,
   case when message is not null then {shown} end as facts, greet
 from ({select})"""
 
 
-def greetings(bound: Bound) -> Stage:
-    """Which greetings may stand for one another before the linter. Grain: one greeting and language."""
-    channel = bound.model.business.channel
-    selects = [
-        f"select language, greet, len({lint.by_name(bound.model, language, channel, 'greet')}) = 0 as harmless "
-        f"from (select distinct language, greet from drafts where language = {text(language)})"
-        for language in bound.model.business.languages
-    ]
-    return Stage("greetings", "one greeting and language", "\nunion all\n".join(selects))
-
-
 def shaped(bound: Bound) -> Stage:
     """Drafts with their shape. Grain: one customer with a first offer."""
-    greeting = "case when harmless then greet else '' end"
-    return Stage(
-        "shaped",
-        "one customer with a first offer",
-        f"select d.*, hash({lint.shape('message', greeting)}) as shape from drafts as d join greetings using (language, greet)",
-    )
+    return Stage("shaped", "one customer with a first offer", f"select *, hash({lint.shape('message')}) as shape from drafts")
 
 
 def shapes(bound: Bound) -> Stage:
@@ -176,9 +160,16 @@ def linted(bound: Bound, name: str) -> Stage:
     return Stage(
         name,
         "one customer with a first offer",
-        f"select s.* exclude (greet, shape), list_concat(broken, case s.language {own} end) as failed "
+        f"select s.* exclude (shape), list_concat(broken, case s.language {own} end) as failed "
         "from shaped as s left join shapes using (language, shape)",
     )
+
+
+def _title(name: str) -> str:
+    """АННА-МАРИЯ ИВАНОВА as Анна-Мария Иванова."""
+    part = "upper(v[1]) || lower(v[2:])"
+    word = f"array_to_string(list_transform(string_split(w, '-'), v -> {part}), '-')"
+    return f"array_to_string(list_transform(string_split({name}, ' '), w -> {word}), ' ')"
 
 
 def _offer_columns(offer: BoundOffer) -> dict[str, str]:

@@ -49,7 +49,7 @@ def decisions(bound: Bound) -> Stage:
 
 
 RECORD = (
-    "offer", "product", "rank", "confidence", "score", "verdict",
+    "offer", "product", "rank", "recommended", "confidence", "score", "verdict",
     "eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed",
     "benefit", "benefit_terms", "propensity", "evidence", "evidence_terms", "reasons",
 )  # fmt: skip
@@ -73,7 +73,7 @@ def _of(rule: Rule, offer: BoundOffer) -> str:
 
 
 def _money(expression: str) -> str:
-    return f"cast(coalesce(round({expression}, 2), 0) as decimal(18, 2))"
+    return f"coalesce(try_cast(round({expression}, 2) as decimal(18, 2)), 0)"
 
 
 def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
@@ -167,6 +167,7 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         "offer": text(offer.id),
         "product": text(model.name[language]),
         "rank": f"nullif(list_position(ranking, {place}), 0)",
+        "recommended": f"coalesce(list_position(ranking, {place}) between 1 and {bound.model.business.top}, false)",
         "confidence": _of(bound.confidence, offer),
         "score": _col(offer, "score"),
         "verdict": verdict,

@@ -27,7 +27,7 @@ def cells(bound: Bound, source: str) -> Stage:
     return Stage(
         f"{source}_cells",
         "one customer with activity",
-        f"select {listing(items)}\nfrom {source}\nwhere problem is null or not {is_rejected()}\ngroup by {key}",
+        f"select {listing(items)}\nfrom {quote(source)}\nwhere problem is null or not {is_rejected()}\ngroup by {key}",
         f"summing {source}",
     )
 
@@ -59,13 +59,13 @@ def features(bound: Bound) -> Stage:
     items = [f"c.{quote(name)}" for name in source.columns]
     joins = []
     for table in dict.fromkeys(measure.of for measure in bound.measures.values()):
-        joins.append(f"left join {table}_cells using ({key})")
+        joins.append(f"left join {quote(table + '_cells')} using ({key})")
     for name, needed in bound.cells().items():
         measure = bound.measures[name]
         for item, is_count in needed:
             column = quote(cell(measure.count if is_count else measure.sum, item))
             items.append(f"coalesce({column}, 0) as {column}")
-    base = f"select {listing(items)}\nfrom {business.customers} as c {' '.join(joins)}\nwhere {sql(bound.profiling, 'duckdb')}"
+    base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {sql(bound.profiling, 'duckdb')}"
     return Stage("features", "one customer", f"{_layered(bound.features, base)}\norder by {key}", "computing features")
 
 

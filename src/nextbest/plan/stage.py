@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+FILE_COLUMN = "nextbest source file"
+"""The column in which an engine says what file a row came from."""
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -5,27 +5,28 @@ Amounts are whole hundredths (tiyn) kept as doubles: integers up to 2^53 add up 
 at twice the speed of decimals.
 """
 
-from collections.abc import Mapping
 from datetime import date
 
-from nextbest.intake.files import TableFile
-from nextbest.plan.stage import listing, quote, text
+from nextbest.intake.table import TableFile
+from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.model import Source, SourceColumn
 from nextbest.playbook.params import steps
 from nextbest.playbook.window import horizon
 from nextbest.rules.render import sql
 
-DATE_FORMATS = (
-    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
-    "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%Y.%m.%d", "%Y%m%d", "%d.%m.%y",
-)  # fmt: skip
-"""Accepted beside ISO 8601. Days come before months, as everywhere in the region."""
+_DAY_FIRST = ("%d{0}%m{0}{1}", "%d{0}%m{0}{1} %H:%M", "%d{0}%m{0}{1} %H:%M:%S")
+DATES = {
+    r"^[0-9]{4}[-/.]?[0-9]{2}": ("%Y.%m.%d", "%Y/%m/%d", "%Y%m%d"),
+    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}([^0-9]|$)": [f.format(mark, "%Y") for mark in "./-" for f in _DAY_FIRST],
+    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}([^0-9]|$)": [f.format(mark, "%y") for mark in "./-" for f in _DAY_FIRST],
+}
+"""What a date looks like → its formats, beside ISO 8601. Days come before months, as everywhere in the region."""
 
 REJECTED = {
     "no_id": "fill in the customer's code",
     "bad_date": "write dates as 2025-08-31 or 31.08.2025",
-    "ambiguous_amount": "write 1,234 as 1234 or 1.234",
+    "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23",
     "bad_amount": "write amounts as 1234.56 or 1 234,56",
     "zero_amount": "leave out rows without an amount",
     "after_as_of": "rows after the as-of day are not known on that day",
@@ -41,6 +42,7 @@ REJECTED = {
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters",
     "unknown": "the value is not in the playbook's list: it counts in totals only",
+    "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
     "sign_repeats_direction": "the sign is dropped: the direction says it",
 }
@@ -51,8 +53,8 @@ _SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
 def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
     """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file."""
-    if native is not None and not native.startswith("VARCHAR"):
-        return _from_native(column, raw, native)
+    if native not in (None, "VARCHAR"):
+        return _from_native(column, raw, str(native))
     trimmed = f"nullif(trim({raw}, ' \t\u00a0'), '')"
     match column.type:
         case "id":
@@ -61,13 +63,10 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             return _category(column, trimmed)
         case "integer":
             return f"cast(round(try_cast(replace({trimmed}, ',', '.') as double)) as integer)"
-        case "number":
-            return f"try_cast(replace({trimmed}, ',', '.') as double)"
         case "money":
-            return f"coalesce(try_cast({trimmed} as decimal(18, 2)), {_loose_amount(trimmed)})"
+            return _amount(trimmed)
         case "date":
-            formats = ", ".join(text(item) for item in DATE_FORMATS)
-            return f"coalesce(try_cast({trimmed} as timestamp), try_strptime({trimmed}, [{formats}]))"
+            return _date(trimmed)
         case "flag":
             yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
             return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
@@ -77,17 +76,15 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             return trimmed
 
 
-_WHOLE = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
-
-
 def _from_native(column: SourceColumn, raw: str, native: str) -> str:
-    kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
+    kinds = {"integer": "integer", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):
         return f"list_transform({raw}, x -> lower(trim(cast(x as varchar))))"
-    if column.type == "id" and native in _WHOLE:
-        return f"cast(cast({raw} as bigint) as varchar)"
+    if column.type == "id" and native in ("DOUBLE", "FLOAT"):  # a column of whole numbers with a gap in it
+        whole = f"isfinite({raw}) and {raw} = floor({raw})"
+        return f"case when {whole} then cast(try_cast({raw} as hugeint) as varchar) else cast({raw} as varchar) end"
     return parsed(column, f"cast({raw} as varchar)", None)
 
 
@@ -104,12 +101,24 @@ def _category(column: SourceColumn, trimmed: str) -> str:
     return f"coalesce(try_cast({trimmed} as {_enum(column)}), {folded}, case when {trimmed} is not null then '?' end)"
 
 
-def _loose_amount(trimmed: str) -> str:
-    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` is ambiguous and stays null."""
+def _date(trimmed: str) -> str:
+    branches: list[str] = []
+    for pattern, formats in DATES.items():
+        listed = ", ".join(text(item) for item in formats)
+        value = f"try_strptime({trimmed}, [{listed}])"
+        if not branches:
+            value = f"coalesce(try_cast({trimmed} as timestamp), {value})"
+        branches.append(f"when regexp_matches({trimmed}, {text(pattern)}) then {value}")
+    return f"case {' '.join(branches)} end"
+
+
+def _amount(trimmed: str) -> str:
+    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` and `1.234` are ambiguous and stay null."""
     bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
     cases = [
+        (_AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
-        (r"^[-+]?[0-9]+,([0-9]{1,2}|[0-9]{4,})$", f"replace({bare}, ',', '.')"),
+        (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
         (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),
         (r"^[-+]?[0-9]{1,3}(,[0-9]{3}){2,}$", f"replace({bare}, ',', '')"),
         (r"^[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+$", f"replace(replace({bare}, '.', ''), ',', '.')"),
@@ -117,6 +126,9 @@ def _loose_amount(trimmed: str) -> str:
     ]
     branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
     return f"try_cast(case {branches} end as decimal(18, 2))"
+
+
+_AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 
 
 def _empty(column: SourceColumn) -> str:
@@ -131,7 +143,7 @@ def _empty(column: SourceColumn) -> str:
     return _enum(column) if column.type == "category" and column.values else kinds.get(column.type, "varchar")
 
 
-def read_rows(source: Source, scan: str, file: TableFile, native: Mapping[str, str]) -> str:
+def read_rows(source: Source, scan: str, file: TableFile) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
 
     Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
@@ -140,10 +152,10 @@ def read_rows(source: Source, scan: str, file: TableFile, native: Mapping[str, s
     items = []
     for name, column in source.columns.items():
         header = file.columns.get(name)
-        value = parsed(column, quote(header), native.get(header)) if header else f"cast(null as {_empty(column)})"
+        value = parsed(column, quote(header), file.native.get(header)) if header else f"cast(null as {_empty(column)})"
         items.append(f"{value} as {quote(name)}")
         items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
-    items.append("parse_filename(filename) as source_file")
+    items.append(f"parse_filename({quote(FILE_COLUMN)}) as source_file")
     return f"select\n  {listing(items)}\nfrom {scan}"
 
 
@@ -159,34 +171,51 @@ def as_written(source: Source) -> str:
 
 
 def customers(bound: Bound, rows: str) -> str:
-    """The customers table with `problem`, before duplicates are left out. Grain: one row of the file."""
+    """The customers table with `problem`. Grain: one row of the file, numbered by `row`.
+
+    A playbook's default stands in for a blank cell only: an unreadable consent is no consent.
+    """
     business = bound.model.business
     source = business.sources[business.customers]
-    key = id_column(source)
-    checks = [("no_id", f"{quote(key)} is null"), *_odd_cells(source)]
-    return f"select *, row_number() over () as row, {_problem(checks)} as problem\nfrom ({rows})"
+    key = quote(id_column(source))
+    defaults = ", ".join(
+        f"case when {_blank(name)} then {sql(rule, 'duckdb')} else {quote(name)} end as {quote(name)}"
+        for name, rule in bound.defaults.items()
+    )
+    checks = [("no_id", f"{key} is null"), ("duplicate_customer", "row <> first"), *_odd_cells(source)]
+    numbered = f"select *, row_number() over () as row from ({rows})"
+    return f"""select * exclude (first){f" replace ({defaults})" if defaults else ""}, {_problem(checks)} as problem
+from (select *, min(row) over (partition by {key}) as first from ({numbered}))"""
+
+
+def _blank(column: str) -> str:
+    return f"coalesce(trim(cast({raw(column)} as varchar)), '') = ''"
 
 
 def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
-    """One row per customer: the first of the file, with the playbook's defaults where a cell is empty."""
+    """One row per customer, numbers as rules compute with them."""
     source = bound.model.business.sources[bound.model.business.customers]
     key = quote(id_column(source))
     items = [f"cast({key} as {id_type}) as {key}"]
-    for name in source.columns:
-        if quote(name) == key:
-            continue
-        default = bound.defaults.get(name)
-        kind = source.columns[name].type
-        column = f"cast({_within(source.columns[name], quote(name))} as {_COMPUTED[kind]})" if kind in _COMPUTED else quote(name)
-        items.append(f"coalesce({column}, {sql(default, 'duckdb')}) as {quote(name)}" if default else f"{column} as {quote(name)}")
-    return (
-        f"select {listing(items)}\nfrom {staged}\nwhere problem is null or problem <> 'no_id'\n"
-        f"qualify row_number() over (partition by {key} order by row) = 1\norder by 1"
-    )
+    for name, column in source.columns.items():
+        if quote(name) != key:
+            items.append(f"cast({_within(column, quote(name))} as {rule_type(column)}) as {quote(name)}")
+    return f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
 
 
-_COMPUTED = {"integer": "double", "number": "double", "money": "double", "category": "varchar"}
-"""How a customer's column stands in rules."""
+def rule_type(column: SourceColumn) -> str:
+    """How a customer's column stands in rules: numbers are doubles, words are text."""
+    kinds = {"integer": "double", "money": "double", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+    return kinds.get(column.type, "varchar")
+
+
+WHOLE = "^(0|[1-9][0-9]{0,17})$"
+"""A code that is a plain whole number."""
+
+
+def _customer_id(key: str, id_type: str) -> str:
+    """A code as the customers table has it; null where it cannot be one of its."""
+    return f"case when regexp_matches({key}, {text(WHOLE)}) then cast({key} as bigint) end" if id_type == "bigint" else key
 
 
 def _within(column: SourceColumn, value: str) -> str:
@@ -203,7 +232,7 @@ def _odd_cells(source: Source) -> list[tuple[str, str]]:
         written, value = f"nullif(trim(cast({raw(name)} as varchar)), '')", quote(name)
         bounds = [f"{value} < {column.min}"] if column.min is not None else []
         bounds += [f"{value} > {column.max}"] if column.max is not None else []
-        if column.type in ("integer", "number", "money", "flag", "date"):
+        if column.type in ("integer", "money", "flag", "date"):
             unread = f"({value} is null and {written} is not null)"
             checks.append((f"unreadable:{name}", " or ".join([unread, *bounds])))
         if column.type == "category" and column.values:
@@ -220,30 +249,30 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
     key, window = quote(id_column(source)), horizon(bound.as_of, bound.model.business.horizon_months)
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
     derived = _direction(source)
-    columns = [f"try_cast({key} as {id_type}) as {key}", "cast(date as date) as date"]
+    code = _customer_id(f"r.{key}", id_type)
+    columns = [f"{code} as {key}", "cast(date as date) as date"]
     for column, item in source.columns.items():
         if item.type == "category" and item.values:
             columns.append(f"cast({quote(column)} as {_enum(item)}) as {quote(column)}")
     checks = [
         ("no_id", f"{key} is null"),
         ("bad_date", "date is null"),
-        ("ambiguous_amount", f"amount is null and regexp_matches(cast({raw('amount')} as varchar), {_AMBIGUOUS})"),
+        ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(_AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
         ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),
         ("before_window", f"date < date '{window.start}'"),
         *([("no_direction", "direction is null")] if derived else []),
-        (
-            "unknown_customer",
-            f"try_cast({key} as {id_type}) is null or not exists (from {customers} as c where c.{key} = try_cast(r.{key} as {id_type}))",
-        ),
+        ("unknown_customer", f"not exists (from {quote(customers)} as c where c.{key} = {code})"),
         *((reason, test) for reason, test in _odd_cells(source) if reason.startswith("unknown:")),
+        *([("rate_assumed", early)] if (early := _before_rates(bound)) else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
-    keyed = ", ".join(quote(column) for column in source.columns)
+    # Rows without a time of day may be true repeats: two rides for the same price on one day.
+    keyed = f"case when date <> date_trunc('day', date) then hash({', '.join(quote(column) for column in source.columns)}) end"
     return f"""select {listing(columns)},
-  cast(round({amount} * {_rate(bound)} * 100) as double) as value,
-  hash({keyed}) as row_hash,
+  round(cast({amount} as double) * {_rate(bound)} * 100) as value,
+  {keyed} as row_hash,
   {_problem(checks)} as problem,
   {", ".join(raw(column) for column in source.columns)}, source_file
 from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
@@ -257,9 +286,6 @@ def id_column(source: Source) -> str:
 def is_rejected(column: str = "problem") -> str:
     """SQL: whether a row with this problem is left out."""
     return f"{column} in ({', '.join(text(reason) for reason in REJECTED)})"
-
-
-_AMBIGUOUS = r"'^\s*[-+]?[0-9]{1,3},[0-9]{3}\s*$'"
 
 
 def _problem(checks: list[tuple[str, str]]) -> str:
@@ -292,3 +318,13 @@ def _rate(bound: Bound) -> str:
         rate = f"case {inner} else {dated[-1][1]} end" if inner else str(dated[-1][1])
         branches.append(f"when {text(currency)} then {rate}")
     return f"case coalesce(currency, {text(business.currency)}) {' '.join(branches)} end"
+
+
+def _before_rates(bound: Bound) -> str:
+    """SQL: whether a row's day lies before the first known rate of its currency."""
+    tests = [
+        f"currency = {text(currency)} and date < date '{steps(bound.model.params[name])[-1][0]}'"
+        for currency, name in bound.model.business.currencies.items()
+        if name is not None
+    ]
+    return " or ".join(tests)

@@ -1,18 +1,19 @@
 """Worked examples of offers and signals, run through the reference. They are the playbook's own tests."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from nextbest.errors import Problem
-from nextbest.playbook.bind import Bound
+from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.model import Example
 from nextbest.playbook.reference import Row, empty_row, outcome, with_features
 
 
 def failures(bound: Bound) -> list[Problem]:
     """Every example that does not come out as written."""
-    return [*_signal_failures(bound), *_offer_failures(bound)]
+    return [*_each(bound, _signal_cases(bound)), *_each(bound, _offer_cases(bound))]
 
 
 def count(bound: Bound) -> int:
@@ -21,34 +22,44 @@ def count(bound: Bound) -> int:
     return sum(len(s.examples) for s in model.signals.values()) + sum(len(o.examples) for o in model.offers.values())
 
 
-def _signal_failures(bound: Bound) -> Iterator[Problem]:
+Case = tuple[Example, tuple[str, ...], Callable[[Row], dict[str, Any]]]
+
+
+def _signal_cases(bound: Bound) -> Iterator[Case]:
     for name, signal in bound.model.signals.items():
         for index, example in enumerate(signal.examples):
-            path = ("signals", name, "examples", str(index))
-            row, problem = _row(bound, example, path)
-            if problem:
-                yield problem
-            else:
-                yield from _compare(bound, example, {"strength": row[name]}, path)
+            yield example, ("signals", name, "examples", str(index)), partial(_strength, name)
 
 
-def _offer_failures(bound: Bound) -> Iterator[Problem]:
+def _offer_cases(bound: Bound) -> Iterator[Case]:
     for offer in bound.offers:
         for index, example in enumerate(offer.model.examples):
-            path = ("offers", offer.id, "examples", str(index))
+            yield example, ("offers", offer.id, "examples", str(index)), partial(_outcome, bound, offer)
+
+
+def _strength(signal: str, row: Row) -> dict[str, Any]:
+    return {"strength": row[signal]}
+
+
+def _outcome(bound: Bound, offer: BoundOffer, row: Row) -> dict[str, Any]:
+    got = outcome(bound, offer, row)
+    return {
+        "eligible": got.eligible,
+        "suitable": got.suitable,
+        "benefit": got.benefit,
+        "confidence": got.confidence,
+        **{f"term_{name}": amount for name, amount in got.terms.items()},
+    }
+
+
+def _each(bound: Bound, cases: Iterator[Case]) -> Iterator[Problem]:
+    for example, path, actual in cases:
+        try:
             row, problem = _row(bound, example, path)
-            if problem:
-                yield problem
-                continue
-            got = outcome(bound, offer, row)
-            actual = {
-                "eligible": got.eligible,
-                "suitable": got.suitable,
-                "benefit": got.benefit,
-                "confidence": got.confidence,
-                **{f"term_{name}": amount for name, amount in got.terms.items()},
-            }
-            yield from _compare(bound, example, actual, path)
+            yield from [problem] if problem else _compare(bound, example, actual(row), path)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            what = f"example '{example.name}' cannot be worked out: {error}"
+            yield Problem(bound.loaded.where(*path), what, "a rule mixes kinds of values, e.g. text and number")
 
 
 def _row(bound: Bound, example: Example, path: tuple[str, ...]) -> tuple[Row, Problem | None]:

@@ -68,6 +68,8 @@ def load(name_or_folder: str | Path) -> Loaded:
         content = path.read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
         _put(tree, key, _read(content, name, key, places, problems))
+    if problems:
+        raise PlaybookError(sorted(set(problems)))
     model = None
     try:
         model = Playbook.model_validate(tree)
@@ -106,15 +108,21 @@ def _put(tree: dict[str, Any], key: Place, value: Any) -> None:
 def _read(content: bytes, name: str, key: Place, places: dict[Place, str], problems: list[Problem]) -> Any:
     try:
         node = yaml.compose(content, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        value = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
-        problems.append(Problem(where, f"not valid YAML: {getattr(error, 'problem', None) or 'not UTF-8'}"))
+        problems.append(
+            Problem(
+                where, f"not valid YAML: {getattr(error, 'problem', None) or 'a value cannot be read, e.g. a date that does not exist'}"
+            )
+        )
         return {}
     if node is None:
+        problems.append(Problem(name, "the file is empty", "fill it in, or remove it"))
         return {}
     _walk(node, name, key, places, problems)
-    return yaml.safe_load(content)
+    return value
 
 
 def _walk(node: yaml.Node, name: str, path: Place, places: dict[Place, str], problems: list[Problem]) -> None:

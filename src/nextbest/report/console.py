@@ -19,9 +19,8 @@ MOST_SHOWN = 5
 
 
 def money(amount: float, currency: str) -> str:
-    """An amount for people: 12 345.67 ₸."""
-    sign = {"KZT": "₸"}.get(currency, currency)
-    return f"{amount:,.0f}".replace(",", "\u00a0") + f"\u00a0{sign}"
+    """A whole amount with spaces between thousands, and the sign apart."""
+    return f"{amount:,.0f}".replace(",", "\u00a0") + f"\u00a0{currency}"
 
 
 def summary(run: Run, rows: int = 8) -> RenderableType:
@@ -32,7 +31,7 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
     for column in ("client_code", "product", "push_notification"):
         table.add_column(column, overflow="fold")
     for item in run.recommendations.head(rows).itertuples(index=False):
-        table.add_row(str(item.client_code), escape(str(item.product)), escape(str(item.push_notification)))
+        table.add_row(escape(str(item.client_code)), escape(str(item.product)), escape(str(item.push_notification)))
     parts: list[RenderableType] = [table, _counts(customers)]
     if record["problems"]:
         parts.append(_problems(record["problems"]))

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from nextbest.engines.base import Engine
 from nextbest.messages.facts import PERIODS
 from nextbest.plan.stage import quote, text
+from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 
 
@@ -29,7 +30,7 @@ def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path
         (files("nextbest.report") / "report.html.j2").read_text(encoding="utf-8")
     )
     page = template.render(
-        title=book.model.business.title,
+        title=book.model.business.title.get("en") or next(iter(book.model.business.title.values())),
         record=record,
         counts=record["counts"],
         customers=record["counts"]["customers"],
@@ -102,8 +103,7 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
 
 
 def _key(book: Bound) -> str:
-    columns = book.model.business.sources[book.model.business.customers].columns
-    return next(name for name, item in columns.items() if item.type == "id")
+    return id_column(book.model.business.sources[book.model.business.customers])
 
 
 def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
@@ -171,7 +171,8 @@ def _treatments(engine: Engine) -> list[tuple[str, str, int]]:
 def _samples(book: Bound) -> str:
     names = " ".join(f"when {place} then {text(_name(book, offer))}" for place, offer in enumerate(book.offers, 1))
     key = quote(_key(book))
-    return f"select case place {names} end, arg_min(message, {key}) from messages where message is not null group by 1 order by 1"
+    nameless = "select *, substring(message, length(greet) + 1) as bare from messages where message is not null"
+    return f"select case place {names} end, arg_min(upper(bare[1]) || bare[2:], {key}) from ({nameless}) group by 1 order by 1"
 
 
 def _placeholders(book: Bound) -> list[tuple[str, str]]:

@@ -23,7 +23,13 @@ class Function:
     meaning: str
     python: Callable[..., Value]
     sql: str | None = None
-    variadic: bool = False
+    least: int | None = None
+    most: int | None = None
+
+    def takes(self, given: int) -> bool:
+        """Whether the function may be called with so many values."""
+        fixed = len(self.arguments)
+        return (self.least or fixed) <= given <= (self.most or fixed)
 
     def expand(self, arguments: list[exp.Expr]) -> exp.Expr | None:
         """The call as a tree of plain SQL, or None where the engine's own function is used."""
@@ -47,8 +53,10 @@ def round_half_away(value: float, digits: int = 0) -> float:
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high`, straight in between."""
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+    """1 from `high`, else 0 up to `low`, straight in between."""
+    if value >= high:
+        return 1.0
+    return 0.0 if value <= low else (value - low) / (high - low)
 
 
 def divide(over: Value, under: Value) -> Value:
@@ -74,25 +82,36 @@ FUNCTIONS: dict[str, Function] = {
     "abs": Function(("x",), "size without sign", _strict(abs)),
     "ceil": Function(("x",), "next whole number up", _strict(math.ceil)),
     "floor": Function(("x",), "next whole number down", _strict(math.floor)),
-    "round": Function(("x", "digits"), "round half away from zero", _strict(round_half_away), variadic=True),
+    "round": Function(("x", "digits"), "round half away from zero", _strict(round_half_away), least=1),
     "exp": Function(("x",), "e to the power x", _strict(math.exp)),
-    "ln": Function(("x",), "natural logarithm", _strict(math.log)),
-    "sqrt": Function(("x",), "square root", _strict(math.sqrt)),
+    "ln": Function(
+        ("x",),
+        "natural logarithm, unknown where x is not above 0",
+        _strict(lambda x: math.log(x) if x > 0 else None),
+        "case when x > 0 then ln(x) end",
+    ),
+    "sqrt": Function(
+        ("x",),
+        "square root, unknown where x is below 0",
+        _strict(lambda x: math.sqrt(x) if x >= 0 else None),
+        "case when x >= 0 then sqrt(x) end",
+    ),
     "lower": Function(("text",), "lower case", _strict(str.lower)),
     "length": Function(("text",), "number of characters", _strict(len)),
     "coalesce": Function(
         ("x", "otherwise"),
         "first known value",
         lambda *values: next((value for value in values if value is not None), None),
-        variadic=True,
+        most=99,
     ),
-    "least": Function(("a", "b"), "smallest known value", lambda *v: min(_present(v), default=None), variadic=True),
-    "greatest": Function(("a", "b"), "largest known value", lambda *v: max(_present(v), default=None), variadic=True),
+    "least": Function(("a", "b"), "smallest known value", lambda *v: min(_present(v), default=None), most=99),
+    "greatest": Function(("a", "b"), "largest known value", lambda *v: max(_present(v), default=None), most=99),
     "ramp": Function(
         ("value", "low", "high"),
         "0 up to low, 1 from high, straight in between",
         _strict(ramp),
-        "case when value is null then null else greatest(0.0, least(1.0, (value - low) / (high - low))) end",
+        "case when value is null or low is null or high is null then null when value >= high then 1.0 "
+        "when value <= low then 0.0 else (value - low) / (high - low) end",
     ),
     "ratio": Function(
         ("a", "b"),

@@ -35,7 +35,7 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a rule may name. `measures` maps a measure to its keys; `cells` says how a key's column is called."""
+    """What a rule may name. `measures` maps a measure to its keys."""
 
     columns: frozenset[str]
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -112,7 +112,7 @@ def _check_call(node: exp.Anonymous) -> None:
     if function is None:
         raise RuleError(f"unknown function '{name}'", did_you_mean(name, FUNCTIONS))
     given = len(node.expressions)
-    if given != len(function.arguments) and not (function.variadic and given >= 1):
+    if not function.takes(given):
         raise RuleError(
             f"{name} takes {len(function.arguments)} values, {given} given",
             f"{name}({', '.join(function.arguments)})",
@@ -137,17 +137,23 @@ def _resolve(node: exp.Expr, scope: Scope) -> exp.Expr:
     if isinstance(node, exp.Anonymous) and node.name.lower() in ("top_sum", "top_key"):
         return _resolve_top(node, scope)
     if isinstance(node, exp.Column):
-        if node.table == "p":
+        if node.table == "p" and not node.args.get("db"):
             if node.name not in scope.params:
                 raise RuleError(f"unknown parameter 'p.{node.name}'", did_you_mean(node.name, scope.params))
             return literal(scope.params[node.name])
         if node.table or isinstance(node.this, exp.Star):
             raise RuleError(f"'{node.sql()}' is not a name here", "parameters are p.name; all else is bare")
-        if node.name in scope.measures and not isinstance(node.parent, exp.Bracket | exp.Anonymous):
+        if node.name in scope.measures and not _whole_measure(node):
             raise RuleError(f"'{node.name}' needs a key", f"write {node.name}['{scope.measures[node.name][0]}']")
         if node.name not in scope.columns and node.name not in scope.measures:
             raise RuleError(f"unknown name '{node.name}'", did_you_mean(node.name, [*scope.columns, *scope.measures]))
     return node
+
+
+def _whole_measure(node: exp.Expr) -> bool:
+    """Whether a measure's name stands where a whole measure may: before a key, or in top_sum and top_key."""
+    parent = node.parent
+    return isinstance(parent, exp.Bracket) or (isinstance(parent, exp.Anonymous) and parent.name.lower() in ("top_sum", "top_key"))
 
 
 def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
@@ -156,9 +162,11 @@ def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
         raise RuleError(f"unknown measure '{measure or node.this.sql()}'", did_you_mean(measure, scope.measures))
     columns = []
     for key in node.expressions:
-        name = key.name if isinstance(key, exp.Literal) else ""
+        if not (isinstance(key, exp.Literal) and key.is_string):
+            raise RuleError(f"a key of {measure} is text", f"write {measure}['{scope.measures[measure][0]}']")
+        name = key.name
         if name not in scope.measures[measure]:
-            raise RuleError(f"{measure} has no '{name or key.sql()}'", did_you_mean(name, scope.measures[measure]))
+            raise RuleError(f"{measure} has no '{name}'", did_you_mean(name, scope.measures[measure]))
         columns.append(exp.column(cell(measure, name), quoted=True))
     total: exp.Expr = columns[0]
     for column in columns[1:]:
@@ -168,7 +176,7 @@ def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
 
 def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expr:
     measure, place = node.expressions
-    if measure.name not in scope.measures or not isinstance(place, exp.Literal):
+    if measure.name not in scope.measures or not isinstance(place, exp.Literal) or not place.name.isdigit():
         raise RuleError(f"{node.name} takes a measure and a whole number", f"{node.name}(spend, 3)")
     cells = [exp.column(cell(measure.name, key), quoted=True) for key in scope.measures[measure.name]]
     return exp.Anonymous(this=node.name.lower(), expressions=[place.copy(), *cells])

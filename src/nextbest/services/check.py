@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,17 +10,17 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import PlaybookError, Problem, UsageError
+from nextbest.messages import render
 from nextbest.messages.facts import periods
 from nextbest.messages.lint import breaks
 from nextbest.messages.locale import forms
+from nextbest.messages.render import PARTS
 from nextbest.messages.template import BUILT_IN, MONTH, literals, names
-from nextbest.plan import candidates, features
+from nextbest.plan import candidates, features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
 from nextbest.playbook.load import find, load
-
-PARTS = ("observe", "help", "act")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checke
     loaded = load(playbook)
     day = as_of or max(start for param in _params(loaded.model) for start in param)
     book = bound(loaded, day)
-    problems = [*examples.failures(book), *_messages(book), *_voices(book), *_types(book)]
+    problems = [*examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
+    if not any(isinstance(problem, _Unwritable) for problem in problems):
+        problems += _types(book)
     if problems:
         raise PlaybookError(problems)
     return Checked(book.model.business.name, len(book.offers), len(book.signals), len(book.features), examples.count(book))
@@ -58,23 +61,56 @@ def _params(model) -> list[list[date]]:  # type: ignore[no-untyped-def]
     return [[max(param.values)] for param in (*model.params.values(), *offers)] or [[date.today()]]
 
 
+class _Unwritable(Problem):
+    """A problem that leaves a text which cannot be written at all, so that trying to would only fail again."""
+
+
+def _shapes(book: Bound) -> list[Problem]:
+    """Entries that depend on one another: forms of words, lengths, names in the default language."""
+    problems: list[Problem] = []
+    model, where = book.model, book.loaded.where
+    for language, voice in model.voices.items():
+        for word, forms_ in voice.words.items():
+            if len(forms_) != len(voice.plural_patterns):
+                what = f"'{word}' has {len(forms_)} forms, {language} has {len(voice.plural_patterns)}"
+                problems.append(_Unwritable(where("voices", language, "words", word), what, "write every plural form"))
+        for period in ("last_month", "horizon", "monthly"):
+            if period not in voice.period:
+                problems.append(_Unwritable(where("voices", language, "period"), f"no words for '{period}'", "add them"))
+    for name, channel in model.channels.items():
+        if channel.length[0] > channel.length[1]:
+            problems.append(Problem(where("channels", name, "length"), "the fewest characters are more than the most", "swap them"))
+    default = model.business.languages[0]
+    for name, offer in model.offers.items():
+        if default not in offer.name:
+            problems.append(_Unwritable(where("offers", name, "name"), f"no name in '{default}'", "add it"))
+    seen: dict[str, str] = {}
+    for name, offer in model.offers.items():
+        shown = offer.name.get(default, name)
+        if shown in seen:
+            problems.append(Problem(where("offers", name, "name"), f"'{shown}' is also the name of {seen[shown]}", "name one otherwise"))
+        seen[shown] = name
+    return problems
+
+
 def _messages(book: Bound) -> list[Problem]:
     """Texts: known facts and forms, every language there, no number that is not a fact, every figure's period named."""
-    problems = []
+    problems: list[Problem] = []
     for offer in book.offers:
         path = ("offers", offer.id, "messages")
         for name, fact in offer.model.messages.facts.items():
             for language in book.model.business.languages:
                 if fact.form not in forms(book.model.voices[language]):
                     problems.append(
-                        Problem(book.loaded.where(*path, "facts", name), f"fact '{name}' has unknown form '{fact.form}' in {language}",
+                        _Unwritable(book.loaded.where(*path, "facts", name), f"fact '{name}' has unknown form '{fact.form}' in {language}",
                                 "text, money, number, percent, or a word or label table of the voice")
                     )  # fmt: skip
         for part in PARTS:
             for index, option in enumerate(offer.parts[part]):
                 where = book.loaded.where(*path, part, str(index), "text")
                 for language, wording in option.text.items():
-                    problems += [Problem(where, what, fix) for what, fix in _wording(book, offer, language, wording)]
+                    kind = _Unwritable if "unknown fact" in " ".join(w for w, _ in _wording(book, offer, language, wording)) else Problem
+                    problems += [kind(where, what, fix) for what, fix in _wording(book, offer, language, wording)]
             for language in book.model.business.languages:
                 if not any(language in option.text for option in offer.parts[part]):
                     problems.append(Problem(book.loaded.where(*path, part), f"'{part}' has no text in {language}", "add one"))
@@ -83,7 +119,7 @@ def _messages(book: Bound) -> list[Problem]:
 
 def _wording(book: Bound, offer: BoundOffer, language: str, wording: str) -> list[tuple[str, str]]:
     if language not in book.model.voices:
-        return [(f"no voice for '{language}'", "write voice/{language}.yaml or drop the text")]
+        return [(f"no voice for '{language}'", f"write voice/{language}.yaml or drop the text")]
     found = []
     stated = names(wording)
     found += [
@@ -91,6 +127,8 @@ def _wording(book: Bound, offer: BoundOffer, language: str, wording: str) -> lis
         for name in stated
         if name not in offer.facts and name not in BUILT_IN
     ]
+    if re.search(r"[{}]", literals(wording)):
+        found.append(("a brace that is no {fact}", "close it, or write the fact's name in small letters"))
     if re.search(r"\d", literals(wording)):
         found.append(("a number stands in the text itself", "make it a fact, so that its source is known"))
     period = {str(name): words for name, words in book.model.voices[language].period.items()}
@@ -129,37 +167,25 @@ def _voices(book: Bound) -> list[Problem]:
 def _types(book: Bound) -> list[Problem]:
     """Run the stages over empty tables: what an engine cannot type, it says here and not in a run."""
     business = book.model.business
-    kinds = {
-        "id": "varchar",
-        "integer": "double",
-        "number": "double",
-        "money": "double",
-        "flag": "boolean",
-        "date": "timestamp",
-        "list": "varchar[]",
-    }
     with duckdb.connect() as connection:
-        columns = ", ".join(
-            f"{quote(name)} {kinds.get(column.type, 'varchar')}" for name, column in business.sources[business.customers].columns.items()
-        )
-        connection.execute(f"create table {business.customers} ({columns})")
         for name, source in business.sources.items():
-            if name != business.customers:
-                columns = ", ".join(
-                    f"{quote(n)} {kinds.get(c.type, 'varchar')}" for n, c in source.columns.items() if c.type in ("id", "date", "category")
-                )
-                connection.execute(f"create table {name} ({columns}, value double, problem varchar)")
-        activity = [features.cells(book, name) for name in business.sources if name != business.customers]
-        stages: list[Stage] = [
-            *activity,
-            features.features(book),
-            features.population(book),
-            features.signals(book),
-            candidates.scored(book),
-        ]
-        for stage in stages:
+            wanted = [(n, c) for n, c in source.columns.items() if name == business.customers or c.type in ("id", "date", "category")]
+            columns = ", ".join(f"{quote(n)} {staging.rule_type(c)}" for n, c in wanted)
+            activity = "" if name == business.customers else ", value double, problem varchar"
+            connection.execute(f"create table {quote(name)} ({columns}{activity})")
+        sums = [features.cells(book, name) for name in business.sources if name != business.customers]
+        wide = [features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
+        for stage in (*sums, *wide, candidates.decisions(book), render.addressed(book), *_text_stages(book)):
             try:
-                connection.execute(f"create table {quote(stage.name)} as {stage.select}")
+                connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
             except duckdb.Error as error:
-                return [Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule mixes kinds of values, e.g. text and number")]
+                return [
+                    Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule or fact mixes kinds of values, e.g. text and number")
+                ]
     return []
+
+
+def _text_stages(book: Bound) -> Iterator[Stage]:
+    for place, offer in enumerate(book.offers, 1):
+        for language in book.model.business.languages:
+            yield Stage(f"messages of {offer.id} in {language}", "none", render.texts(book, place, language))

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import duckdb
 
 from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import Problem, UsageError
 from nextbest.intake.files import Found, find
 from nextbest.messages import render
 from nextbest.plan import candidates, features, staging
@@ -43,7 +44,7 @@ def decide(
     *,
     as_of: date | str,
     out: str | Path,
-    tables: Mapping[str, Iterable[str | Path]] | None = None,
+    tables: Mapping[str, str | Path | Iterable[str | Path]] | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Run:
@@ -51,9 +52,10 @@ def decide(
 
     `data` is a folder; `tables` names files of a source explicitly. Raises PlaybookError, DataError, UsageError.
     """
-    day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
-    book = bound(load(playbook), day)
-    explicit = {name: [Path(path) for path in paths] for name, paths in (tables or {}).items()}
+    book = bound(load(playbook), day_of(as_of))
+    explicit = {
+        name: [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)] for name, paths in (tables or {}).items()
+    }
     found = find(Path(data) if data is not None else None, explicit, book.model.business)
     target = Path(out)
     with (
@@ -63,6 +65,17 @@ def decide(
     ):
         _Job(book, found, engine, folder, Path(temp), seed, progress).run()
     return Run(target)
+
+
+def day_of(value: date | str) -> date:
+    """A day as a date. Raises UsageError for what is not one, or lies outside 1900–2200."""
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else value.date() if isinstance(value, datetime) else value
+    except ValueError:
+        raise UsageError([Problem(f"as-of {value}", "not a day", "write it as 2025-08-31")]) from None
+    if not 1900 <= day.year <= 2200:
+        raise UsageError([Problem(f"as-of {value}", "no day that anyone decides for", "write it as 2025-08-31")])
+    return day
 
 
 @dataclass
@@ -125,7 +138,9 @@ class _Job:
         self._make(render.addressed(self.book))
         self._write_texts("addressed", "messages")
         while self.engine.rows("select 1 from messages where len(failed) > 0 limit 1"):
-            again = f"select {self.key}, place, language, true as allowed, list_append(tried, choice) as tried"
+            # First without the name, which the rules may dislike; then with the next wording.
+            tried = "case when nameless or greet = '' then list_append(tried, choice) else tried end"
+            again = f"select {self.key}, place, language, true as allowed, true as nameless, {tried} as tried"
             self._make(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
             self._write_texts("again", "rewritten")
             self.engine.execute("delete from messages where len(failed) > 0")
@@ -137,7 +152,7 @@ class _Job:
         if not selects:  # nobody may be written to: the table is there all the same
             selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
         self._make(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
-        for stage in (render.greetings, render.shaped, render.shapes):
+        for stage in (render.shaped, render.shapes):
             self._make(stage(self.book))
         self._make(render.linted(self.book, name))
 

@@ -120,7 +120,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
     return Explanation(
         customer=str(customer),
         as_of=run.record["as_of"],
-        currency=book.model.business.currency,
+        currency=book.model.channels[book.model.business.channel].sign,
         profile={name: row[name] for name in book.customer_columns if row.get(name) is not None},
         offers=[_offer(book, offers[item["offer"]], item, row, ranked, language) for item in ranked],
         message=message.get("message"),
@@ -133,7 +133,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
 def _select(run: Run, name: str, customer: str | int) -> list[Row]:
     path = str(run.folder / f"{name}.parquet")
     with duckdb.connect() as connection:
-        key = connection.execute("select name from parquet_schema(?) where num_children is null limit 1", [path]).fetchall()[0][0]
+        key = connection.execute("describe select * from read_parquet(?)", [path]).fetchall()[0][0]
         found = connection.execute(f'select * from read_parquet(?) where cast("{key}" as varchar) = ?', [path, str(customer)])
         names = [column[0] for column in found.description]
         return [dict(zip(names, values, strict=True)) for values in found.fetchall()]

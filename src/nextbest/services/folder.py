@@ -17,8 +17,11 @@ def written_whole(out: Path, mark: str = "run.json") -> Iterator[Path]:
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file())):
         raise UsageError([Problem(str(out), "there is something else here already", "name a new folder, or an earlier run's")])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UsageError([Problem(str(out), f"cannot be made: {error.strerror}", "name another folder")]) from None
     scratch.chmod(0o755)
     try:
         yield scratch

@@ -35,7 +35,9 @@ class LintResult:
         return not any(item.failed for item in self.texts)
 
 
-def lint(file: str | Path, *, voice: str, channel: str, playbook: str | Path = "bank-kz", column: str | None = None) -> LintResult:
+def lint(
+    file: str | Path, *, voice: str = "ru", channel: str = "push", playbook: str | Path = "bank-kz", column: str | None = None
+) -> LintResult:
     """Lint the texts in a CSV file's column (push_notification, message or text, unless named).
 
     Raises UsageError for an unknown voice or channel, DataError for a file without such a column.

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
+from nextbest.errors import DataError, Problem
 from nextbest.intake.files import Found, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import Stage, quote, text
@@ -41,74 +44,74 @@ class Reading:
     def _rows_of(self, name: str) -> str:
         source = self.book.model.business.sources[name]
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
-        groups = [staging.read_rows(source, scan, file, native) for scan, file, native in self.engine.scan(files)]
-        return "\nunion all by name\n".join(groups)
+        return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
 
-    def _lean(self, name: str, rows: str) -> str:
+    def _stage(self, name: str, staged: str, rows: str) -> None:
         """The typed columns without what is only for rejects, so that none of it is computed."""
         raws = [staging.raw(column) for column in self.book.model.business.sources[name].columns]
-        return f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+        lean = f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+        try:
+            self.engine.create(Stage(staged, "one row of the file", lean))
+        except duckdb.Error as error:
+            # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
+            what = f"the files cannot be read together ({type(error).__name__})"
+            raise DataError([Problem(name, what, "export them again as UTF-8 CSV or Parquet, all of one kind")]) from error
 
     def customers(self) -> None:
         """One row per customer. Decides how codes are typed: whole numbers where all of them are."""
         name = self.book.model.business.customers
         rows = staging.customers(self.book, self._rows_of(name))
         staged = f"{name}_rows"
-        self.engine.create(Stage(staged, "one row of the file", self._lean(name, rows)))
-        plain = "'^(0|[1-9][0-9]{0,17})$'"
-        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {plain})), false) from {staged}")
+        self._stage(name, staged, rows)
+        kept = f"from {quote(staged)} where problem is null or not {staging.is_rejected()}"
+        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {text(staging.WHOLE)})), false) {kept}")
         self.id_type = "bigint" if whole else "varchar"
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
-        [(read,)] = self.engine.rows(f"select count(*) from {staged}")
-        [(kept,)] = self.engine.rows(f"select count(*) from {name}")
-        rejected = self._note(name, staged)
-        doubles = read - kept - rejected
-        if doubles:
-            self._problem(name, "duplicate_customer", doubles)
-        if rejected or doubles or self._odd(name):
-            extra = (
-                f"select *, coalesce(problem, 'duplicate_customer') as problem_found from ({rows}) "
-                f"where problem is not null or row not in (select min(row) from ({rows}) group by {self.key})"
-            )
-            self._reject(name, extra)
+        [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
+        rejected = self._note(name, staged, rows)
         self._malformed(name)
-        self.counts[name] = {"read": read, "kept": kept}
+        self.counts[name] = {"read": read, "kept": read - rejected}
 
     def activity(self, name: str) -> None:
         """An activity table, rows that stand twice left out."""
         rows = staging.activity(self.book, name, self._rows_of(name), self.book.model.business.customers, self.id_type)
-        self.engine.create(Stage(name, "one row of the file", self._lean(name, rows)))
-        clean = f"(problem is null or not {staging.is_rejected()})"
-        [(read, distinct, good)] = self.engine.rows(
-            f"select count(*), count(distinct row_hash) filter ({clean}), count(*) filter ({clean}) from {name}"
+        self._stage(name, name, rows)
+        rejected = self._note(name, name, rows)
+        clean = f"row_hash is not null and (problem is null or not {staging.is_rejected()})"
+        [(read, doubles)] = self.engine.rows(
+            f"select count(*), count(*) filter ({clean}) - count(distinct row_hash) filter ({clean}) from {quote(name)}"
         )
-        rejected = self._note(name, name)
-        doubles = good - distinct
         if doubles:
-            repeated = f"select row_hash, min(rowid) as first from {name} where {clean} group by 1 having count(*) > 1"
-            self.engine.create(Stage("doubled", "one row that stands more than once", repeated))
-            self.engine.execute(
-                f"delete from {name} using doubled as d where {clean} and {name}.row_hash = d.row_hash and {name}.rowid <> d.first"
-            )
-        if rejected or self._odd(name):
-            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
-        if doubles:
-            again = f"row_hash in (select row_hash from doubled) and {clean}"
-            self._reject(
-                name,
-                f"select *, 'duplicate_row' as problem_found from ({rows}) where {again} "
-                f"qualify row_number() over (partition by row_hash) > 1",
-            )
+            self._leave_out_doubles(name, rows, clean)
             self._problem(name, "duplicate_row", doubles)
         self._malformed(name)
-        self.counts[name] = {"read": read, "kept": distinct}
+        self.counts[name] = {"read": read, "kept": read - rejected - doubles}
+        if read and rejected == read:
+            why = ", ".join(f"{item['rows']} {item['problem']}" for item in self.problems if item["table"] == name and not item["kept"])
+            raise DataError([Problem(name, f"every row would be left out: {why}", "check the as-of day, the codes and the formats")])
 
-    def _note(self, name: str, staged: str) -> int:
-        """Gather the problems of a staged table; returns how many rows are left out."""
+    def _leave_out_doubles(self, name: str, rows: str, clean: str) -> None:
+        repeated = f"select row_hash, min(rowid) as first from {quote(name)} where {clean} group by 1 having count(*) > 1"
+        self.engine.create(Stage("doubled", "one row that stands more than once", repeated))
+        self.engine.execute(
+            f"delete from {quote(name)} as t using doubled as d where {clean.replace('row_hash', 't.row_hash')} "
+            "and t.row_hash = d.row_hash and t.rowid <> d.first"
+        )
+        self._reject(
+            name,
+            f"select *, 'duplicate_row' as problem_found from ({rows}) where {clean} and row_hash in (select row_hash from doubled) "
+            "qualify row_number() over (partition by row_hash) > 1",
+        )
+
+    def _note(self, name: str, staged: str, rows: str) -> int:
+        """Gather the problems of a staged table and keep the odd rows aside; returns how many rows are left out."""
         rejected = 0
-        for problem, count in self.engine.rows(f"select problem, count(*) from {staged} where problem is not null group by 1 order by 1"):
+        found = self.engine.rows(f"select problem, count(*) from {quote(staged)} where problem is not null group by 1 order by 1")
+        for problem, count in found:
             rejected += count if problem in staging.REJECTED else 0
             self._problem(name, problem, count)
+        if found:
+            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
         return rejected
 
     def _problem(self, table: str, problem: str, count: int) -> None:
@@ -116,9 +119,6 @@ class Reading:
         kept = kind in staging.KEPT
         advice = (staging.KEPT if kept else staging.REJECTED)[kind]
         self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
-
-    def _odd(self, name: str) -> bool:
-        return any(item["table"] == name for item in self.problems)
 
     def _reject(self, name: str, select: str) -> None:
         kept = " or ".join(f"problem_found like {text(kind + '%')}" for kind in staging.KEPT)

@@ -44,9 +44,13 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
     run, path = Run(Path(out)), Path(reference)
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV with client_code,product")])
-    wanted = pd.read_csv(path, dtype=str)
+    try:
+        wanted = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False)
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError):
+        raise DataError([Problem(path.name, "not a UTF-8 CSV file", "save it as CSV (UTF-8) with client_code,product")]) from None
     if not {"client_code", "product"} <= set(wanted.columns):
         raise DataError([Problem(path.name, "needs the columns client_code and product", "rename them")])
+    wanted = wanted.dropna(subset=["client_code", "product"]).drop_duplicates("client_code")
     with duckdb.connect() as connection:
         connection.register("wanted", wanted)
         rows = connection.execute(
