@@ -26,6 +26,7 @@ class DuckDBEngine:
             self.connection = duckdb.connect(config=config)
         except duckdb.Error as error:
             raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
+        self.connection.execute("set enable_progress_bar = false")  # ours is the caller's
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
         self.connection.execute("set timezone = 'UTC'") if _has_timezone(self.connection) else None

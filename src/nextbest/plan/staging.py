@@ -82,6 +82,8 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):
         return f"list_transform({raw}, x -> lower(trim(cast(x as varchar))))"
+    if column.type == "id" and native.endswith(("INT", "INTEGER")):
+        return f"cast({raw} as varchar)"
     if column.type == "id" and native in ("DOUBLE", "FLOAT"):  # a column of whole numbers with a gap in it
         whole = f"isfinite({raw}) and {raw} = floor({raw})"
         return f"case when {whole} then cast(try_cast({raw} as hugeint) as varchar) else cast({raw} as varchar) end"
@@ -214,8 +216,9 @@ WHOLE = "^(0|[1-9][0-9]{0,17})$"
 
 
 def _customer_id(key: str, id_type: str) -> str:
-    """A code as the customers table has it; null where it cannot be one of its."""
-    return f"case when regexp_matches({key}, {text(WHOLE)}) then cast({key} as bigint) end" if id_type == "bigint" else key
+    """A code as the customers table has it; null where it cannot be one of its: 12.6 and 1e3 are no 13 and 1000."""
+    number = f"try_cast({key} as bigint)"
+    return f"case when cast({number} as varchar) = {key} then {number} end" if id_type == "bigint" else key
 
 
 def _within(column: SourceColumn, value: str) -> str:
@@ -269,7 +272,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
     # Rows without a time of day may be true repeats: two rides for the same price on one day.
-    keyed = f"case when date <> date_trunc('day', date) then hash({', '.join(quote(column) for column in source.columns)}) end"
+    keyed = f"case when date <> cast(date as date) then hash({', '.join(quote(column) for column in source.columns)}) end"
     return f"""select {listing(columns)},
   round(cast({amount} as double) * {_rate(bound)} * 100) as value,
   {keyed} as row_hash,
