@@ -60,7 +60,7 @@ def _checks(rules: dict[str, LintRule], column: str) -> list[str]:
 
 
 def _failed(checks: list[str], column: str) -> str:
-    return f"case when {column} is not null then list_filter(cast([{', '.join(checks)}] as varchar[]), x -> x is not null) end"
+    return f"case when {column} is not null then list_filter(cast([{', '.join(checks)}] as varchar[]), lambda x: x is not null) end"
 
 
 def breaks(rule: LintRule, column: str) -> str:
@@ -76,7 +76,7 @@ def breaks(rule: LintRule, column: str) -> str:
         passed = f"x in ({', '.join(text(word) for word in rule.tokens.allow)})" if rule.tokens.allow else "false"
         if rule.tokens.allow_pattern:
             passed += f" or regexp_full_match(x, {text(rule.tokens.allow_pattern)})"
-        tests.append(f"len(list_filter({found}, x -> not ({passed}))) > 0")
+        tests.append(f"len(list_filter({found}, lambda x: not ({passed}))) > 0")
     return " or ".join(tests)
 
 

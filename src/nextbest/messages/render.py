@@ -127,7 +127,7 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
         for name in used
         if (uses := _uses(offer, language, name))
     )
-    shown = f"list_filter([{stated}], x -> x is not null)" if stated else "null"
+    shown = f"list_filter([{stated}], lambda x: x is not null)" if stated else "null"
     return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, nameless, choice,
   case choice {" ".join(treatments)} end as treatment, message,
   case when message is not null then {shown} end as facts, greet
@@ -168,8 +168,8 @@ def linted(bound: Bound, name: str) -> Stage:
 def _title(name: str) -> str:
     """АННА-МАРИЯ ИВАНОВА as Анна-Мария Иванова."""
     part = "upper(v[1]) || lower(v[2:])"
-    word = f"array_to_string(list_transform(string_split(w, '-'), v -> {part}), '-')"
-    return f"array_to_string(list_transform(string_split({name}, ' '), w -> {word}), ' ')"
+    word = f"array_to_string(list_transform(string_split(w, '-'), lambda v: {part}), '-')"
+    return f"array_to_string(list_transform(string_split({name}, ' '), lambda w: {word}), ' ')"
 
 
 def _offer_columns(offer: BoundOffer) -> dict[str, str]:

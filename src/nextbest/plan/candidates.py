@@ -145,7 +145,7 @@ def _ranking(bound: Bound) -> str:
         f"{{'s': case when {_open(offer)} then -{_col(offer, 'score')} end, 'place': {place}}}"
         for place, offer in enumerate(bound.offers, 1)
     )
-    return f"list_transform(list_sort(list_filter([{scores}], x -> x.s is not null)), x -> x.place)"
+    return f"list_transform(list_sort(list_filter([{scores}], lambda x: x.s is not null)), lambda x: x.place)"
 
 
 def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:

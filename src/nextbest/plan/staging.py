@@ -71,7 +71,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
             return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
         case "list":
-            return f"list_filter(list_transform(string_split_regex({trimmed}, '[;|,]'), x -> lower(trim(x))), x -> x <> '')"
+            return f"list_filter(list_transform(string_split_regex({trimmed}, '[;|,]'), lambda x: lower(trim(x))), lambda x: x <> '')"
         case _:
             return trimmed
 
@@ -81,7 +81,7 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):
-        return f"list_transform({raw}, x -> lower(trim(cast(x as varchar))))"
+        return f"list_transform({raw}, lambda x: lower(trim(cast(x as varchar))))"
     if column.type == "id" and native.endswith(("INT", "INTEGER")):
         return f"cast({raw} as varchar)"
     if column.type == "id" and native in ("DOUBLE", "FLOAT"):  # a column of whole numbers with a gap in it

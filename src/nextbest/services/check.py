@@ -96,51 +96,46 @@ def _shapes(book: Bound) -> list[Problem]:
 def _messages(book: Bound) -> list[Problem]:
     """Texts: known facts and forms, every language there, no number that is not a fact, every figure's period named."""
     problems: list[Problem] = []
+    known_forms = "text, money, number, percent, or a word or label table of the voice"
     for offer in book.offers:
         path = ("offers", offer.id, "messages")
         for name, fact in offer.model.messages.facts.items():
             for language in book.model.business.languages:
                 if fact.form not in forms(book.model.voices[language]):
-                    problems.append(
-                        _Unwritable(book.loaded.where(*path, "facts", name), f"fact '{name}' has unknown form '{fact.form}' in {language}",
-                                "text, money, number, percent, or a word or label table of the voice")
-                    )  # fmt: skip
+                    what = f"fact '{name}' has unknown form '{fact.form}' in {language}"
+                    problems.append(_Unwritable(book.loaded.where(*path, "facts", name), what, known_forms))
         for part in PARTS:
             for index, option in enumerate(offer.parts[part]):
                 where = book.loaded.where(*path, part, str(index), "text")
                 for language, wording in option.text.items():
-                    kind = _Unwritable if "unknown fact" in " ".join(w for w, _ in _wording(book, offer, language, wording)) else Problem
-                    problems += [kind(where, what, fix) for what, fix in _wording(book, offer, language, wording)]
+                    problems += _wording(book, offer, language, wording, where)
             for language in book.model.business.languages:
                 if not any(language in option.text for option in offer.parts[part]):
                     problems.append(Problem(book.loaded.where(*path, part), f"'{part}' has no text in {language}", "add one"))
     return problems
 
 
-def _wording(book: Bound, offer: BoundOffer, language: str, wording: str) -> list[tuple[str, str]]:
+def _wording(book: Bound, offer: BoundOffer, language: str, wording: str, where: str) -> Iterator[Problem]:
     if language not in book.model.voices:
-        return [(f"no voice for '{language}'", f"write voice/{language}.yaml or drop the text")]
-    found = []
-    stated = names(wording)
-    found += [
-        (f"unknown fact '{name}'", f"known: {', '.join([*BUILT_IN, *offer.facts])}")
-        for name in stated
-        if name not in offer.facts and name not in BUILT_IN
-    ]
+        yield Problem(where, f"no voice for '{language}'", f"write voice/{language}.yaml or drop the text")
+        return
     if re.search(r"[{}]", literals(wording)):
-        found.append(("a brace that is no {fact}", "close it, or write the fact's name in small letters"))
+        yield Problem(where, "a brace that is no {fact}", "close it, or write the fact's name in small letters")
     if re.search(r"\d", literals(wording)):
-        found.append(("a number stands in the text itself", "make it a fact, so that its source is known"))
+        yield Problem(where, "a number stands in the text itself", "make it a fact, so that its source is known")
     period = {str(name): words for name, words in book.model.voices[language].period.items()}
-    for name in stated:
+    for name in names(wording):
+        if name in BUILT_IN:
+            continue
         if name not in offer.facts:
+            yield _Unwritable(where, f"unknown fact '{name}'", f"known: {', '.join([*BUILT_IN, *offer.facts])}")
             continue
         for over in periods(book, offer.facts[name]) - {"now"}:
             said = "{" + MONTH + "}" in wording if over == "last_month" else period[over].lower() in wording.lower()
             if not said:
                 words = "{month}" if over == "last_month" else period[over]
-                found.append((f"'{name}' covers the {over.replace('_', ' ')}, and the text does not say so", f"write «{words}» beside it"))
-    return found
+                what = f"'{name}' covers the {over.replace('_', ' ')}, and the text does not say so"
+                yield Problem(where, what, f"write «{words}» beside it")
 
 
 def _voices(book: Bound) -> list[Problem]:
