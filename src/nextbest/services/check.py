@@ -21,6 +21,7 @@ from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
 from nextbest.playbook.load import find, load
+from nextbest.playbook.model import Playbook
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Checked:
 def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checked:
     """Validate a playbook and run its worked examples. Raises PlaybookError with every problem found."""
     loaded = load(playbook)
-    day = as_of or max(start for param in _params(loaded.model) for start in param)
-    book = bound(loaded, day)
+    book = bound(loaded, as_of or _latest_start(loaded.model))
     problems = [*examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
     if not any(isinstance(problem, _Unwritable) for problem in problems):
         problems += _types(book)
@@ -56,9 +56,10 @@ def copy(playbook: str | Path, folder: str | Path) -> Path:
     return target
 
 
-def _params(model) -> list[list[date]]:  # type: ignore[no-untyped-def]
-    offers = [param for offer in model.offers.values() for param in offer.params.values()]
-    return [[max(param.values)] for param in (*model.params.values(), *offers)] or [[date.today()]]
+def _latest_start(model: Playbook) -> date:
+    """A day on which every parameter has a value: the latest on which a first value starts."""
+    offers = (param for offer in model.offers.values() for param in offer.params.values())
+    return max(min(param.values) for param in (*model.params.values(), *offers))
 
 
 class _Unwritable(Problem):

@@ -7,7 +7,7 @@ import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.files import read_texts
-from nextbest.messages.lint import AGREEMENT, LENGTH, failed_rules, rules_of
+from nextbest.messages.lint import LENGTH, failed_rules, rules_of
 from nextbest.playbook.load import load
 
 COLUMNS = ("push_notification", "message", "text", "сообщение", "текст")
@@ -76,6 +76,3 @@ def failed_of(texts: list[str], playbook: str | Path, voice: str, channel: str) 
         connection.executemany("insert into texts values (?, ?)", list(enumerate(texts))) if texts else None
         found = connection.execute(f"select {failed_rules(model, voice, channel, 'message')} from texts order by place")
         return [row[0] for row in found.fetchall()]
-
-
-__all__ = ["AGREEMENT", "LENGTH", "LintResult", "Linted", "failed_of", "lint"]
