@@ -115,8 +115,6 @@ class _Job:
             started = time.perf_counter()
             step()
             self.timings.append({"stage": title, "seconds": round(time.perf_counter() - started, 3)})
-            if title == "recording decisions":
-                self._summary()
         self.progress("done", len(steps), len(steps))
         self._write_run()
 
@@ -207,6 +205,7 @@ class _Job:
         }
 
     def _report(self) -> None:
+        self._summary()
         write_report(self.engine, self.book, self._record(), self.folder / "report.html")
 
     def _record(self) -> dict[str, Any]:
