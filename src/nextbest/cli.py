@@ -29,6 +29,9 @@ app.add_typer(playbook_app, name="playbook")
 out, err = Console(), Console(stderr=True)
 
 Playbook = Annotated[str, typer.Option("--playbook", "-p", help="a built-in playbook's name, or a folder")]
+Workspace = Annotated[
+    str | None, typer.Option("--workspace", "-w", envvar="NEXTBEST_WORKSPACE", help="folder or postgresql:// URL; made on first use")
+]
 
 
 @contextmanager
@@ -76,6 +79,8 @@ def decide(
     data: Annotated[Path | None, typer.Argument(help="folder with the tables")] = None,
     playbook: Playbook = "bank-kz",
     table: Annotated[list[str] | None, typer.Option(help="a table's file, NAME=PATH; may be repeated")] = None,
+    workspace: Workspace = None,
+    at: Annotated[str | None, typer.Option(help="from when messages may go out, e.g. 2025-09-01T10:00 [default: the day after]")] = None,
     seed: Annotated[int, typer.Option(help="recorded with the run; nothing is drawn by chance yet")] = 0,
 ) -> None:
     """Decide for every customer: offers, reasons, benefit and message."""
@@ -84,7 +89,9 @@ def decide(
         if data is None and not tables:
             raise UsageError([Problem("decide", "no data", "name a folder, or --table NAME=PATH for each table")])
         with _bar() as report:
-            run = decide_service(data, playbook, as_of=day, out=out_folder, tables=tables, seed=seed, progress=report)
+            run = decide_service(
+                data, playbook, as_of=day, out=out_folder, tables=tables, workspace=workspace, at=at, seed=seed, progress=report
+            )
         out.print(show.summary(run))
         out.print(
             f"Written to {out_folder}: recommendations.csv, decisions.parquet, report.html, rejects.parquet, run.json", highlight=False

@@ -49,3 +49,10 @@ class DataError(NextbestError):
 
     exit_code = 4
     title = "The data cannot be read"
+
+
+class StoreError(NextbestError):
+    """The workspace cannot be reached, read or written."""
+
+    exit_code = 5
+    title = "The workspace cannot be used"

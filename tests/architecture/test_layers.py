@@ -13,11 +13,12 @@ from nextbest.rules.functions import FUNCTIONS
 ROOT = Path(nextbest.__file__).parent
 LAYERS = [
     {"errors", "settings"},
-    {"rules"},
+    {"rules", "measure"},
     {"playbook"},
     {"intake", "run"},
     {"plan"},
     {"messages", "engines"},
+    {"store"},
     {"report.html"},
     {"services"},
     {"report.console"},

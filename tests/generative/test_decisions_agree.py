@@ -106,7 +106,7 @@ def test_without_consent_there_is_an_offer_and_no_text(decided):
     refused = set(clients[clients.consent_marketing == "нет"].client_code)
     withheld = run.messages.set_index("client_code").withheld
     for code, reason in withheld.items():
-        assert (reason == "no consent") == (code in refused)
+        assert (reason == "consent") == (code in refused)
 
 
 def test_each_text_is_in_the_language_of_its_client(decided):

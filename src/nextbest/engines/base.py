@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from nextbest.intake.table import TableFile
 from nextbest.plan.stage import Stage
 
@@ -29,6 +31,14 @@ class Engine(Protocol):
 
     def rows(self, select: str) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
+        ...
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Make a table of Arrow's."""
+        ...
+
+    def batches(self, select: str, size: int) -> pa.RecordBatchReader:
+        """A result as Arrow, so many rows at a time. Nothing else may run until it is read."""
         ...
 
     def export(self, select: str, path: Path) -> None:

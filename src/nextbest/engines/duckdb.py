@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from nextbest.errors import Problem, UsageError
 from nextbest.intake.table import TableFile
@@ -74,6 +75,16 @@ class DuckDBEngine:
         """Run a statement for its effect on a stage's table."""
         self.connection.execute(statement)
 
+    def load(self, name: str, table: pa.Table) -> None:
+        """Make a table of Arrow's."""
+        self.connection.register("nextbest_arrow", table)
+        self.connection.execute(f"create or replace table {quote(name)} as from nextbest_arrow")
+        self.connection.unregister("nextbest_arrow")
+
+    def batches(self, select: str, size: int) -> pa.RecordBatchReader:
+        """A result as Arrow, so many rows at a time. Nothing else may run until it is read."""
+        return self.connection.execute(select).to_arrow_reader(size)
+
     def export(self, select: str, path: Path) -> None:
         """Write a result to one file, Parquet or CSV by its ending."""
         options = "format parquet, compression zstd" if path.suffix == ".parquet" else "format csv, header"
@@ -88,3 +99,13 @@ def _unnamed(headers: Sequence[str]) -> list[str]:
 def _has_timezone(connection: duckdb.DuckDBPyConnection) -> bool:
     known = connection.execute("select count(*) from duckdb_settings() where lower(name) = 'timezone'").fetchone()
     return bool(known and known[0])
+
+
+def digests(records: pa.Table) -> bytes:
+    """32 bytes a record: SHA-256 over the salt, the customer and the record (columns of those names), a line each."""
+    lines = "salt || chr(10) || customer || chr(10) || record"
+    with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
+        connection.register("records", records)
+        found = connection.execute(f"select unhex(sha256({lines})) as digest from records").to_arrow_table()
+    return b"".join(chunk.cast(pa.binary(32)).buffers()[1].to_pybytes()[: 32 * len(chunk)] for chunk in found["digest"].chunks)

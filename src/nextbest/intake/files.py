@@ -15,7 +15,7 @@ from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem
 from nextbest.intake.table import TableFile
-from nextbest.playbook.model import Business, Source
+from nextbest.playbook.model import Source
 
 DELIMITERS = ",;\t|"
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
@@ -43,13 +43,13 @@ class Found:
         return [file for file in self.files if file.source == source]
 
 
-def find(data: Path | None, tables: Mapping[str, Iterable[Path]], business: Business) -> Found:
+def find(data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source]) -> Found:
     """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems."""
     problems: list[Problem] = []
-    paths, unused = _assign(data, tables, business, problems)
+    paths, unused = _assign(data, tables, sources, problems)
     found: list[TableFile] = []
     ignored: dict[str, set[str]] = {}
-    for name, source in business.sources.items():
+    for name, source in sources.items():
         if not paths[name]:
             patterns = " or ".join(source.files)
             problems.append(
@@ -71,9 +71,9 @@ def find(data: Path | None, tables: Mapping[str, Iterable[Path]], business: Busi
 
 
 def _assign(
-    data: Path | None, tables: Mapping[str, Iterable[Path]], business: Business, problems: list[Problem]
+    data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source], problems: list[Problem]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    paths: dict[str, list[Path]] = {name: [] for name in business.sources}
+    paths: dict[str, list[Path]] = {name: [] for name in sources}
     unused: list[str] = []
     for name, given in tables.items():
         if name not in paths:
@@ -89,7 +89,7 @@ def _assign(
             problems.append(Problem(str(data), "not a folder", "name the folder that holds the tables"))
             return paths, unused
         for path in sorted(p for p in data.iterdir() if p.is_file() and not p.name.startswith(".")):
-            owner = _owner(path, business)
+            owner = _owner(path, sources)
             if owner is None:
                 unused.append(path.name)
             elif owner not in tables:
@@ -97,14 +97,14 @@ def _assign(
     return paths, unused
 
 
-def _owner(path: Path, business: Business) -> str | None:
+def _owner(path: Path, sources: Mapping[str, Source]) -> str | None:
     name = path.name.lower()
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
     if suffix is None:
         return None
     stem = name.removesuffix(suffix)
     return next(
-        (source for source, item in business.sources.items() if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)),
+        (source for source, item in sources.items() if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)),
         None,
     )
 

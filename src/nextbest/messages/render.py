@@ -17,7 +17,7 @@ from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.window import last_month
 from nextbest.rules.parse import Rule
-from nextbest.rules.render import sql, tree
+from nextbest.rules.render import tree
 
 PARTS = ("observe", "help", "act")
 NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
@@ -35,9 +35,8 @@ def addressed(bound: Bound) -> Stage:
     return Stage(
         "addressed",
         "one customer with a first offer",
-        f"select {key}, s.ranking[1] as place, {language} as language, "
-        f"coalesce({sql(bound.marketing, 'duckdb')}, false) as allowed, false as nameless, cast([] as integer[]) as tried\n"
-        f"from scored as s join features using ({key})\nwhere len(s.ranking) > 0",
+        f"select {key}, place, {language} as language, held_by is null as allowed, false as nameless, cast([] as integer[]) as tried\n"
+        f"from contacted join features using ({key})",
         "addressing",
     )
 

@@ -25,7 +25,15 @@ def scored(bound: Bound) -> Stage:
         [item for offer in bound.offers for item in _limits(offer)],
         [f"{_benefit(offer)} as {_col(offer, 'benefit')}" for offer in bound.offers],
         [f"{_of(bound.propensity, offer)} as {_col(offer, 'propensity')}" for offer in bound.offers],
-        [f"{_score(bound, offer)} as {_col(offer, 'score')}" for offer in bound.offers],
+        [
+            item
+            for offer in bound.offers
+            for item in (
+                f"{_score(bound, offer)} as {_col(offer, 'score')}",
+                f"{_of(bound.confidence, offer)} as {_col(offer, 'confidence')}",
+            )
+        ],
+        [f"{_strong(bound, offer)} as {_col(offer, 'strong')}" for offer in bound.offers],
         [f"{_ranking(bound)} as ranking"],
     )
     for layer in layers:
@@ -43,14 +51,24 @@ def decisions(bound: Bound) -> Stage:
     return Stage(
         "decisions",
         "one customer × offer",
-        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {listing(records)}]) as d from scored)",
+        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {listing(records)}]) as d "
+        f"from scored left join contacted using ({key}))",
         "recording decisions",
+    )
+
+
+def verdict(offer: BoundOffer, place: int) -> str:
+    """SQL over scored: where an offer's path ended."""
+    return (
+        f"case when not {_col(offer, 'eligible')} then 'ineligible' when not {_col(offer, 'applicable')} then 'held' "
+        f"when not {_col(offer, 'suitable')} then 'unsuitable' "
+        f"when not list_contains(ranking, {place}) then 'weak' else 'ranked' end"
     )
 
 
 RECORD = (
     "offer", "product", "rank", "recommended", "confidence", "score", "verdict",
-    "eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed",
+    "eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed", "held_by",
     "benefit", "benefit_terms", "propensity", "evidence", "evidence_terms", "reasons",
 )  # fmt: skip
 """Columns of a decision beside the customer's code."""
@@ -130,8 +148,13 @@ def _benefit(offer: BoundOffer) -> str:
     return f"cast({total} as decimal(18, 2))"
 
 
-def _open(offer: BoundOffer) -> str:
-    return " and ".join(_col(offer, name) for name in ("eligible", "applicable", "suitable"))
+def _strong(bound: Bound, offer: BoundOffer) -> str:
+    contact = bound.contact
+    return f"({_col(offer, 'confidence')} >= {contact.minimum_confidence} and {_col(offer, 'benefit')} >= {contact.minimum_benefit})"
+
+
+def _open(offer: BoundOffer, *stages: str) -> str:
+    return " and ".join(_col(offer, name) for name in ("eligible", "applicable", "suitable", *stages))
 
 
 def _score(bound: Bound, offer: BoundOffer) -> str:
@@ -140,20 +163,23 @@ def _score(bound: Bound, offer: BoundOffer) -> str:
 
 
 def _ranking(bound: Bound) -> str:
-    """Places of the open offers from best to worst. Equal scores stand in the playbook's order."""
+    """Places of the open offers from best to worst. Equal scores stand in the playbook's order.
+
+    A customer with none gets the fallback, weak as it may be, where it is open to them.
+    """
     scores = ", ".join(
-        f"{{'s': case when {_open(offer)} then -{_col(offer, 'score')} end, 'place': {place}}}"
+        f"{{'s': case when {_open(offer, 'strong')} then -{_col(offer, 'score')} end, 'place': {place}}}"
         for place, offer in enumerate(bound.offers, 1)
     )
-    return f"list_transform(list_sort(list_filter([{scores}], lambda x: x.s is not null)), lambda x: x.place)"
+    ranked = f"list_transform(list_sort(list_filter([{scores}], lambda x: x.s is not null)), lambda x: x.place)"
+    for place, offer in enumerate(bound.offers, 1):
+        if offer.id == bound.model.contact.fallback:
+            return f"case when len({ranked}) = 0 and {_open(offer)} then [{place}] else {ranked} end"
+    return ranked
 
 
 def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
     model = offer.model
-    verdict = (
-        f"case when not {_col(offer, 'eligible')} then 'ineligible' when not {_col(offer, 'applicable')} then 'held' "
-        f"when not {_col(offer, 'suitable')} then 'unsuitable' else 'ranked' end"
-    )
     by_weight = sorted(model.evidence.signals.items(), key=lambda item: -item[1])
     terms = [(name, "amount", _col(offer, f"term.{name}")) for name in _terms(offer)]
     points = [(name, "points", f"cast({weight} * {quote(name)} as float)") for name, weight in by_weight]
@@ -168,13 +194,14 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         "product": text(model.name[language]),
         "rank": f"nullif(list_position(ranking, {place}), 0)",
         "recommended": f"coalesce(list_position(ranking, {place}) between 1 and {bound.model.business.top}, false)",
-        "confidence": _of(bound.confidence, offer),
+        "confidence": _col(offer, "confidence"),
         "score": _col(offer, "score"),
-        "verdict": verdict,
+        "verdict": verdict(offer, place),
         **{
             name: _col(offer, name)
-            for name in ("eligible", "applicable", "suitable", "eligibility_failed", "suitability_failed", "benefit")
+            for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed", "benefit")
         },
+        "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
         "benefit_terms": _named("term", terms, all_terms),
         "propensity": _col(offer, "propensity"),
         "evidence": _col(offer, "evidence"),

@@ -1,5 +1,6 @@
 """From activity rows to one wide row per customer: measure cells, then features, population and signals."""
 
+from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, quote, text
 from nextbest.plan.staging import id_column, is_rejected
 from nextbest.playbook.bind import Bound
@@ -51,6 +52,14 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
     return " and ".join(conditions)
 
 
+def left_alone(bound: Bound, holdouts: bool = False, erased_salt: str = "") -> Stage:
+    """Who is not scored, and why: erased, an objection to profiling, a holdout. Grain: one such customer."""
+    business = bound.model.business
+    key = quote(id_column(business.sources[business.customers]))
+    why = f"select {key}, {contact.left_alone(bound, holdouts, erased_salt)} as held_by from {quote(business.customers)}"
+    return Stage("left_alone", "one customer who is not scored", f"select * from ({why}) where held_by is not null")
+
+
 def features(bound: Bound) -> Stage:
     """Every customer that may be scored, with cells (0 where there is no activity) and features."""
     business = bound.model.business
@@ -65,7 +74,14 @@ def features(bound: Bound) -> Stage:
         for item, is_count in needed:
             column = quote(cell(measure.count if is_count else measure.sum, item))
             items.append(f"coalesce({column}, 0) as {column}")
-    base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {sql(bound.profiling, 'duckdb')}"
+    scored = f"c.{key} not in (select {key} from left_alone)"
+    base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {scored}"
+    return over(bound, base)
+
+
+def over(bound: Bound, base: str) -> Stage:
+    """Features over a SELECT of customer columns and cells. Grain: one customer."""
+    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
     return Stage("features", "one customer", f"{_layered(bound.features, base)}\norder by {key}", "computing features")
 
 

@@ -5,6 +5,7 @@ Amounts are whole hundredths (tiyn) kept as doubles: integers up to 2^53 add up 
 at twice the speed of decimals.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 from nextbest.intake.table import TableFile
@@ -172,22 +173,35 @@ def as_written(source: Source) -> str:
     return f"cast(to_json({{{pairs}}}) as varchar)"
 
 
-def customers(bound: Bound, rows: str) -> str:
+REMEMBERED = "remembered"
+"""The table of consents that the workspace holds: `customer`, and a column per purpose, null where nothing is known."""
+
+
+def customers(bound: Bound, rows: str, remembered: Sequence[str] = ()) -> str:
     """The customers table with `problem`. Grain: one row of the file, numbered by `row`.
 
-    A playbook's default stands in for a blank cell only: an unreadable consent is no consent.
+    A playbook's default stands in for a blank cell only: an unreadable consent is no consent. Of the `remembered`
+    purposes, what the workspace holds stands in for a blank cell before the default does, and its no outweighs a yes.
     """
     business = bound.model.business
     source = business.sources[business.customers]
     key = quote(id_column(source))
-    defaults = ", ".join(
-        f"case when {_blank(name)} then {sql(rule, 'duckdb')} else {quote(name)} end as {quote(name)}"
-        for name, rule in bound.defaults.items()
-    )
+    replaced = {name: quote(name) for name in source.columns}
+    for name, rule in bound.defaults.items():
+        replaced[name] = f"case when {_blank(name)} then {sql(rule, 'duckdb')} else {quote(name)} end"
+    for purpose in remembered:
+        name, known = f"consent_{purpose}", f"m.{quote(purpose)}"
+        if name in source.columns:
+            default = f"{sql(bound.defaults[name], 'duckdb')}" if name in bound.defaults else "null"
+            replaced[name] = (
+                f"case when {_blank(name)} then coalesce({known}, {default}) else {quote(name)} and coalesce({known}, true) end"
+            )
+    changed = ", ".join(f"{value} as {quote(name)}" for name, value in replaced.items() if value != quote(name))
     checks = [("no_id", f"{key} is null"), ("duplicate_customer", "row <> first"), *_odd_cells(source)]
     numbered = f"select *, row_number() over () as row from ({rows})"
-    return f"""select * exclude (first){f" replace ({defaults})" if defaults else ""}, {_problem(checks)} as problem
-from (select *, min(row) over (partition by {key}) as first from ({numbered}))"""
+    memory = f" left join {REMEMBERED} as m on cast(r.{key} as varchar) = m.customer" if remembered else ""
+    return f"""select r.* exclude (first){f" replace ({changed})" if changed else ""}, {_problem(checks)} as problem
+from (select *, min(row) over (partition by {key}) as first from ({numbered})) as r{memory}"""
 
 
 def _blank(column: str) -> str:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import TypeVar
 
 from nextbest.errors import PlaybookError, Problem
+from nextbest.playbook.contact import BoundContact, bound_contact
 from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Condition, Fact, Measure, Offer, Option, Param, Playbook
 from nextbest.playbook.params import value_on
@@ -52,7 +53,7 @@ class Bound:
     offers: tuple[BoundOffer, ...]
     defaults: dict[str, Rule]
     profiling: Rule
-    marketing: Rule
+    contact: BoundContact
     propensity: Rule
     score: Rule
     confidence: Rule
@@ -70,7 +71,8 @@ class Bound:
 
     def rules(self) -> Iterable[Rule]:
         """Every rule over one customer's row."""
-        yield from (*self.features.values(), *self.signals.values(), self.profiling, self.marketing)
+        yield from (*self.features.values(), *self.signals.values(), self.profiling)
+        yield from (rule for rule in self.contact.purposes.values() if rule)
         for offer in self.offers:
             for group in (offer.eligible, offer.suitable, offer.terms, offer.facts):
                 yield from group.values()
@@ -175,7 +177,12 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             for name, value in business.defaults.items()
         },
         profiling=binder.rule(model.contact.profiling.when, base, "contact", "profiling"),
-        marketing=binder.rule(model.contact.marketing.when, base, "contact", "marketing"),
+        contact=bound_contact(
+            model,
+            lambda text, *path: binder.rule(text, base, *path),
+            lambda text, *path: binder.rule(text, Scope(frozenset(), {}, params), *path),
+            binder.say,
+        ),
         propensity=binder.rule(
             business.arbitration.propensity, Scope(frozenset({"evidence"}), {}, params), "business", "arbitration", "propensity"
         ),

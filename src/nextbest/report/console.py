@@ -12,7 +12,7 @@ from nextbest.services.explain import Explanation, OfferExplained, TermExplained
 from nextbest.services.lint import LintResult
 from nextbest.services.score import Score
 
-VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable"}
+VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable", "weak": "too weak"}
 
 
 MOST_SHOWN = 5
@@ -33,6 +33,10 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
     for item in run.recommendations.head(rows).itertuples(index=False):
         table.add_row(escape(str(item.client_code)), escape(str(item.product)), escape(str(item.push_notification)))
     parts: list[RenderableType] = [table, _counts(customers)]
+    if record["workspace"] is None:
+        parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")
+    else:
+        parts.append(f"Recorded in {escape(record['workspace']['name'])} as run {record['workspace']['run_id']}.")
     if record["problems"]:
         parts.append(_problems(record["problems"]))
     return Group(*parts)

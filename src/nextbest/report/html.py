@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from nextbest.engines.base import Engine
+from nextbest.measure.randomisation import ALARM, mismatch
 from nextbest.messages.facts import PERIODS
 from nextbest.plan.stage import quote, text
 from nextbest.plan.staging import id_column
@@ -44,6 +45,8 @@ def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path
         treatments=_treatments(engine),
         samples=engine.rows(_samples(book)),
         placeholders=_placeholders(book),
+        held=_held(book, record),
+        holdouts=_holdouts(record),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -122,16 +125,46 @@ def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
 
 def _funnel(record: dict[str, Any]) -> list[Bar]:
     customers = record["counts"]["customers"]
-    kept = customers["scored"] + customers["objected_to_profiling"]
+    kept = customers["scored"] + customers["objected_to_profiling"] + customers["held_out"]
     return bars(
         [
             ("customers", kept),
             ("scored", customers["scored"]),
             ("with an offer", customers["with_offer"]),
-            ("may be written to", customers["with_offer"] - customers["without_consent"]),
+            ("may be written to", customers["with_offer"] - customers["without_consent"] - customers["held_back"]),
             ("with a message", customers["with_message"]),
         ]
     )
+
+
+def _held(book: Bound, record: dict[str, Any]) -> list[tuple[str, str]]:
+    """What held customers or messages back, and how many."""
+    return [(RULES.get(rule, rule.replace(":", ": ").replace("_", " ")), number(n)) for rule, n in record["counts"]["held_by"].items()]
+
+
+RULES = {
+    "profiling": "objection to profiling: not scored",
+    "consent": "no consent to messages",
+    "no_text": "no text fits the rules",
+    "withdrawn": "opted out while the run went on",
+    "suppressed": "left in peace until a day",
+    "erased": "had themselves erased: not scored",
+}
+
+
+def _holdouts(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per holdout: how many it should hold, how many it does, and whether chance explains the difference."""
+    return [
+        {
+            "name": name,
+            "share": f"{100 * item['share']:g}%",
+            "expected": number(item["share"] * item["customers"]),
+            "actual": number(item["held_out"]),
+            "p": f"{(p := mismatch(item['held_out'], item['customers'], item['share'])):.3f}",
+            "alarm": p < ALARM,
+        }
+        for name, item in record["counts"]["holdouts"].items()
+    ]
 
 
 def _first_confidence(book: Bound) -> str:

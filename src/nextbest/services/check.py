@@ -16,7 +16,7 @@ from nextbest.messages.lint import breaks
 from nextbest.messages.locale import forms
 from nextbest.messages.render import PARTS
 from nextbest.messages.template import BUILT_IN, MONTH, literals, names
-from nextbest.plan import candidates, features, staging
+from nextbest.plan import candidates, contact, features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
@@ -169,9 +169,14 @@ def _types(book: Bound) -> list[Problem]:
             columns = ", ".join(f"{quote(n)} {staging.rule_type(c)}" for n, c in wanted)
             activity = "" if name == business.customers else ", value double, problem varchar"
             connection.execute(f"create table {quote(name)} ({columns}{activity})")
-        sums = [features.cells(book, name) for name in business.sources if name != business.customers]
+        for name, kinds in (("history", contact.HISTORY), ("suppressions", contact.SUPPRESSIONS)):
+            listed = ", ".join(f"{quote(column)} {kind}" for column, kind in kinds.items())
+            connection.execute(f"create table {name} ({contact.key_of(book)} varchar, {listed})")
+        sums = [features.left_alone(book), *_sums(book)]
+        moments: contact.Moments = {lane: {None: 0} for lane in book.model.contact.lanes}
+        policy = [contact.events(book, 0), contact.planned(book, moments), contact.holding(book), contact.contacted(book, moments)]
         wide = [features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
-        for stage in (*sums, *wide, candidates.decisions(book), render.addressed(book), *_text_stages(book)):
+        for stage in (*sums, *wide, *policy, candidates.decisions(book), render.addressed(book), *_text_stages(book)):
             try:
                 connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
             except duckdb.Error as error:
@@ -179,6 +184,10 @@ def _types(book: Bound) -> list[Problem]:
                     Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule or fact mixes kinds of values, e.g. text and number")
                 ]
     return []
+
+
+def _sums(book: Bound) -> list[Stage]:
+    return [features.cells(book, name) for name in book.model.business.sources if name != book.model.business.customers]
 
 
 def _text_stages(book: Bound) -> Iterator[Stage]:

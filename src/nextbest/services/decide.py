@@ -7,11 +7,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -19,16 +21,18 @@ from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.intake.files import Found, find
-from nextbest.messages import render
-from nextbest.plan import candidates, features, staging
+from nextbest.plan import candidates, features, records
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load
 from nextbest.report.html import write_report
 from nextbest.run import Run
 from nextbest.services.folder import written_whole
+from nextbest.services.job import Job
+from nextbest.services.memory import Memory
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
+from nextbest.store.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
 """Called as each stage begins: its title, its place, how many there are."""
@@ -45,26 +49,45 @@ def decide(
     as_of: date | str,
     out: str | Path,
     tables: Mapping[str, str | Path | Iterable[str | Path]] | None = None,
+    workspace: str | Path | None = None,
+    at: datetime | str | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Run:
     """Decide for every customer of `data` and write everything to the folder `out`, whole or not at all.
 
-    `data` is a folder; `tables` names files of a source explicitly. Raises PlaybookError, DataError, UsageError.
+    `data` is a folder; `tables` names files of a source explicitly. With a `workspace` (a folder, or a PostgreSQL URL)
+    consents, earlier contacts and holdouts are heeded, and the decisions recorded; the same call again makes the same
+    output and contacts nobody twice. `at`: from when messages may go out, by default the day after `as_of`.
+    Raises PlaybookError, DataError, UsageError, StoreError.
     """
     book = bound(load(playbook), day_of(as_of))
+    moment = moment_of(at, book)
     explicit = {
         name: [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)] for name, paths in (tables or {}).items()
     }
-    found = find(Path(data) if data is not None else None, explicit, book.model.business)
+    found = find(Path(data) if data is not None else None, explicit, book.model.business.sources)
     target = Path(out)
     with (
         written_whole(target) as folder,
         tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
         DuckDBEngine(Path(temp)) as engine,
+        Workspace(workspace) if workspace is not None else nullcontext() as memory,
     ):
-        _Job(book, found, engine, folder, Path(temp), seed, progress).run()
+        _Batch(Job(book, engine, moment), found, folder, Path(temp), seed, progress, memory).run()
     return Run(target)
+
+
+def moment_of(at: datetime | str | None, book: Bound) -> datetime:
+    """When the decisions are for, in UTC; without a zone it is the playbook's. Raises UsageError for what is no moment."""
+    zone = ZoneInfo(book.model.contact.time_zone)
+    if at is None:
+        at = datetime.combine(book.as_of + timedelta(days=1), datetime.min.time())
+    try:
+        moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    except ValueError:
+        raise UsageError([Problem(f"at {at}", "not a moment", "write it as 2025-09-01T10:00")]) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def day_of(value: date | str) -> date:
@@ -79,21 +102,24 @@ def day_of(value: date | str) -> date:
 
 
 @dataclass
-class _Job:
-    """One run: the stages in their order, their timings, and what they came to."""
+class _Batch:
+    """One run over a folder of tables: the stages in their order, their timings, and what they came to."""
 
-    book: Bound
+    job: Job
     found: Found
-    engine: DuckDBEngine
     folder: Path
     temp: Path
     seed: int
     progress: Progress
+    workspace: Workspace | None
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.reading = Reading(self.book, self.found, self.engine, self.temp)
         self.counts: dict[str, Any] = self.reading.counts
+        self.provenance = self._provenance()
+        self.memory = Memory(self.workspace, self._run_id(), dict(self.provenance)) if self.workspace else None
 
     def run(self) -> None:
         """All stages, then the files."""
@@ -101,13 +127,15 @@ class _Job:
         customers = business.customers
         sources = [name for name in business.sources if name != customers]
         steps: list[tuple[str, Callable[[], None]]] = [
-            (f"reading {customers}", self.reading.customers),
+            (f"reading {customers}", self._customers),
             *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
             *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
-            ("computing features", self._features),
-            ("scoring offers", partial(self._make, candidates.scored(self.book))),
-            ("writing messages", self._messages),
-            ("recording decisions", self._export),
+            ("computing features", self.job.features),
+            ("scoring offers", self.job.score),
+            ("applying the contact policy", self._hold),
+            ("writing messages", self.job.write),
+            *([("recording in the ledger", partial(self.memory.record, self.job, self.temp))] if self.memory else []),
+            ("writing decisions", self._export),
             ("writing the report", self._report),
         ]
         for place, (title, step) in enumerate(steps, 1):
@@ -118,41 +146,24 @@ class _Job:
         self.progress("done", len(steps), len(steps))
         self._write_run()
 
-    @property
-    def key(self) -> str:
-        """The customer's code, quoted."""
-        business = self.book.model.business
-        return quote(staging.id_column(business.sources[business.customers]))
-
     def _make(self, stage: Stage) -> None:
         self.engine.create(stage)
 
-    def _features(self) -> None:
-        self._make(features.features(self.book))
-        self._make(features.population(self.book))
-        self.engine.view(features.signals(self.book))
+    def _customers(self) -> None:
+        salt = ""
+        if self.memory:
+            self.reading.remembered = self.memory.consents(self.job)
+            salt = self.memory.erased_salt
+        self.reading.customers()
+        self._make(features.left_alone(self.book, holdouts=self.memory is not None, erased_salt=salt))
+        self._make(records.places(self.book))
 
-    def _messages(self) -> None:
-        self._make(render.addressed(self.book))
-        self._write_texts("addressed", "messages")
-        while self.engine.rows("select 1 from messages where len(failed) > 0 limit 1"):
-            # First without the name, which the rules may dislike; then with the next wording.
-            tried = "case when nameless or greet = '' then list_append(tried, choice) else tried end"
-            again = f"select {self.key}, place, language, true as allowed, true as nameless, {tried} as tried"
-            self._make(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
-            self._write_texts("again", "rewritten")
-            self.engine.execute("delete from messages where len(failed) > 0")
-            self.engine.execute("insert into messages from rewritten")
-
-    def _write_texts(self, source: str, name: str) -> None:
-        pairs = self.engine.rows(f"select distinct place, language from {source} where allowed order by all")
-        selects = [render.texts(self.book, place, language, source) for place, language in pairs]
-        if not selects:  # nobody may be written to: the table is there all the same
-            selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
-        self._make(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
-        for stage in (render.shaped, render.shapes):
-            self._make(stage(self.book))
-        self._make(render.linted(self.book, name))
+    def _hold(self) -> None:
+        if self.memory:
+            self.memory.reserve(self.job)
+        else:
+            self.job.no_past()
+            self.job.hold()
 
     def _export(self) -> None:
         customers = self.book.model.business.customers
@@ -160,12 +171,13 @@ class _Job:
         self.engine.view(candidates.decisions(self.book))
         export("from decisions", self.folder / "decisions.parquet")
         export("from signals", self.folder / "features.parquet")
+        decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
         export(
-            f"select {self.key}, a.offer, a.language, m.treatment, m.message, length(m.message) as characters, m.facts, "
-            f"coalesce(m.failed, []) as failed, case when not a.allowed then 'no consent' "
-            f"when m.message is null then 'no treatment fits' end as withheld "
-            f"from (select *, {self._offer_at('place')} as offer from addressed) as a left join messages as m using ({self.key}) "
-            f"order by {self.key}",
+            f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, m.treatment, m.message, "
+            f"length(m.message) as characters, m.facts, coalesce(m.failed, []) as failed, {records.withheld('c', 'm')} as withheld, "
+            f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at "
+            f"from contacted as c join addressed as a using ({self.key}) join places using ({self.key}) "
+            f"left join messages as m using ({self.key}) order by {self.key}",
             self.folder / "messages.parquet",
         )
         export(
@@ -188,28 +200,61 @@ class _Job:
         return f"case {place} " + " ".join(f"when {number} then {text(name)}" for number, name in names.items()) + " end"
 
     def _summary(self) -> None:
-        customers = self.book.model.business.customers
         rows = self.engine.rows
+        [(customers,)] = rows(f"select count(*) from {quote(self.book.model.business.customers)}")
         [(scored,)] = rows("select count(*) from features")
-        [(offered,)] = rows("select count(*) from addressed")
-        [(allowed, written)] = rows("select count(*), count(message) from messages")
-        objected = self.counts[customers]["kept"] - scored
+        alone = dict(rows("select held_by, count(*) from left_alone group by 1 order by 1"))
+        withheld = records.withheld("c", "m")
+        held = dict(
+            rows(
+                f"select {withheld}, count(*) from contacted as c left join messages as m using ({self.key}) "
+                f"where {withheld} is not null group by 1 order by 1"
+            )
+        )
+        [(offered,)] = rows("select count(*) from contacted")
+        [(written,)] = rows("select count(message) from messages")
         self.counts["customers"] = {
             "scored": scored,
-            "objected_to_profiling": objected,
+            "objected_to_profiling": alone.get("profiling", 0),
+            "held_out": sum(count for rule, count in alone.items() if rule.startswith("holdout")),
             "with_offer": offered,
             "without_offer": scored - offered,
             "with_message": written,
-            "without_consent": offered - allowed,
-            "without_fitting_text": allowed - written,
+            "without_consent": held.get("consent", 0),
+            "without_fitting_text": held.get("no_text", 0),
+            "held_back": sum(count for rule, count in held.items() if rule not in ("consent", "no_text")),
+        }
+        self.counts["held_by"] = {**alone, **held}
+        self.counts["holdouts"] = {
+            item.name: {"share": item.share, "customers": customers, "held_out": alone.get(f"holdout:{item.name}", 0)}
+            for item in self.book.contact.holdouts
+            if self.memory and item.share
         }
 
     def _report(self) -> None:
         self._summary()
         write_report(self.engine, self.book, self._record(), self.folder / "report.html")
 
-    def _record(self) -> dict[str, Any]:
+    def _provenance(self) -> dict[str, Any]:
+        """What the decisions come from: the same in run.json and in the ledger."""
         loaded, business = self.book.loaded, self.book.model.business
+        together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
+        return {
+            "as_of": self.book.as_of.isoformat(),
+            "moment": self.job.moment.isoformat(),
+            "seed": self.seed,
+            "playbook": {"name": business.name, "version": business.version, "sha256": loaded.hash},
+            "data": {"sha256": together},
+            "engine": {"name": "duckdb", "version": duckdb.__version__},
+            "nextbest": __version__,
+        }
+
+    def _run_id(self) -> str:
+        """The same inputs make the same run, whichever version of Nextbest is at work."""
+        known = {name: self.provenance[name] for name in ("as_of", "moment", "seed", "playbook", "data")}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _record(self) -> dict[str, Any]:
         files = [
             {
                 "source": file.source,
@@ -221,17 +266,15 @@ class _Job:
             }
             for file in self.found.files
         ]
-        together = hashlib.sha256("".join(str(item["sha256"]) for item in files).encode()).hexdigest()
+        ignored = {name: list(columns) for name, columns in self.found.ignored_columns.items()}
         return {
-            "as_of": self.book.as_of.isoformat(),
-            "seed": self.seed,
-            "playbook": {"name": business.name, "version": business.version, "sha256": loaded.hash},
-            "data": {"sha256": together, "files": files, "unused_files": list(self.found.unused),
-                     "ignored_columns": {name: list(columns) for name, columns in self.found.ignored_columns.items()}},
+            **{name: self.provenance[name] for name in ("as_of", "moment", "seed", "playbook")},
+            "workspace": {"name": self.workspace.name, "run_id": self.memory.run_id} if self.workspace and self.memory else None,
+            "data": {**self.provenance["data"], "files": files, "unused_files": list(self.found.unused), "ignored_columns": ignored},
             "versions": {"nextbest": __version__, "duckdb": duckdb.__version__, "python": platform.python_version()},
             "counts": self.counts,
             "problems": self.reading.problems,
-        }  # fmt: skip
+        }
 
     def _write_run(self) -> None:
         record = {**self._record(), "stages": self.timings}

@@ -110,7 +110,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
                 Problem(
                     str(run.folder),
                     "no such customer was scored in this run",
-                    "check the code; an objection to profiling leaves a customer out",
+                    "check the code; an objection to profiling and a holdout leave a customer out",
                 )
             ]
         )

@@ -21,7 +21,8 @@ _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as s
 class Reading:
     """Makes the customers table and the activity tables, and beside them `rejects`: one row that was left out or is odd.
 
-    `problems` counts what was found; `counts` says how many rows of each source were read and kept.
+    `problems` counts what was found; `counts` says how many rows of each source were read and kept. `remembered`: the
+    purposes whose consents stand in the engine's table of that name.
     """
 
     book: Bound
@@ -31,6 +32,7 @@ class Reading:
     problems: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
     id_type: str = "varchar"
+    remembered: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.engine.create(Stage("rejects", "one row that was left out or is odd", _REJECTS))
@@ -60,7 +62,7 @@ class Reading:
     def customers(self) -> None:
         """One row per customer. Decides how codes are typed: whole numbers where all of them are."""
         name = self.book.model.business.customers
-        rows = staging.customers(self.book, self._rows_of(name))
+        rows = staging.customers(self.book, self._rows_of(name), self.remembered)
         staged = f"{name}_rows"
         self._stage(name, staged, rows)
         kept = f"from {quote(staged)} where problem is null or not {staging.is_rejected()}"

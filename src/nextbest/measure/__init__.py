@@ -1,0 +1,1 @@
+"""Whether it worked, and how sure one can be."""

@@ -1,0 +1,102 @@
+"""The decision as it goes into the ledger: one JSON text per customer, with all that made it.
+
+`inputs` is everything the rules saw, in the order of the entry's header; `past` is what the contact policy saw;
+`verdicts` has a row per offer. From inputs and past, `replay` makes the same text again, byte for byte.
+"""
+
+from nextbest.plan.candidates import verdict
+from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of, lane_of
+from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.playbook.bind import Bound, BoundOffer
+from nextbest.rules.parse import cell
+
+INDEX = ("offer", "category", "channel", "purpose", "lane", "send_at", "held_by")
+"""Columns of a record that stand beside it in the workspace's index."""
+
+VERDICT = ("offer", "verdict", "failed", "benefit", "propensity", "confidence", "score", "rank", "held_by")
+"""The values of one row of `verdicts`."""
+
+
+def inputs(bound: Bound) -> list[str]:
+    """The columns of features that everything else is computed from: the customer's own, and the cells."""
+    cells = []
+    for name, needed in bound.cells().items():
+        measure = bound.measures[name]
+        cells += [cell(measure.count if is_count else measure.sum, item) for item, is_count in needed]
+    return [*bound.customer_columns, *dict.fromkeys(cells)]
+
+
+def places(bound: Bound) -> Stage:
+    """Every customer's place in the run, by code. Grain: one customer."""
+    key = key_of(bound)
+    customers = quote(bound.model.business.customers)
+    return Stage("places", "one customer", f"select {key}, row_number() over (order by {key}) - 1 as place_in_run from {customers}")
+
+
+def past(bound: Bound) -> Stage:
+    """What the contact policy saw of each customer. Grain: one customer with history or suppressions."""
+    key = key_of(bound)
+    return Stage(
+        "past",
+        "one customer with a past",
+        f"""select {key}, events, rests from
+  (select {key}, list(json_array({", ".join(HISTORY)}) order by happened, event, decision_id) as events from history group by 1)
+  full join
+  (select {key}, list(json_array({", ".join(SUPPRESSIONS)}) order by until, scope, what) as rests from suppressions group by 1)
+  using ({key})""",
+    )
+
+
+def records(bound: Bound, source: str = "places") -> Stage:
+    """The record of every customer of the run, and its index. Grain: one customer."""
+    key = key_of(bound)
+    held = f"coalesce(a.held_by, case when c.place is null then 'no_offer' else {withheld('c', 'm')} end)"
+    verdicts = ", ".join(_verdict(offer, place) for place, offer in enumerate(bound.offers, 1))
+    index = [
+        f"{_by_place([offer.id for offer in bound.offers])} as offer",
+        f"{_by_place([offer.model.category for offer in bound.offers])} as category",
+        f"case when c.place is not null then {text(bound.model.business.channel)} end as channel",
+        f"{_by_place([offer.model.purpose for offer in bound.offers])} as purpose",
+        f"{_by_place([lane_of(bound, offer) for offer in bound.offers])} as lane",
+        f"case when {held} is null then c.send_at end as send_at",
+        f"{held} as held_by",
+    ]
+    named = ["customer", *INDEX, "language", "treatment", "text", "inputs", "past", "verdicts"]
+    pairs = ", ".join(f"'{name}', {name}" for name in named)
+    columns = ", ".join(f"f.{quote(name)}" for name in inputs(bound))
+    return Stage(
+        "records",
+        "one customer",
+        f"""select place_in_run as place, customer, {", ".join(INDEX)}, cast(json_object({pairs}) as varchar) as record
+from (select p.place_in_run, cast(p.{key} as varchar) as customer,
+  {listing(index)},
+  d.language, m.treatment, case when {held} is null then m.message end as text,
+  case when f.{key} is not null then json_array({columns}) end as inputs,
+  case when t.{key} is not null then json_array(t.events, t.rests) end as past,
+  case when f.{key} is not null then json_array({verdicts}) end as verdicts
+from {source} as p
+left join left_alone as a using ({key}) left join features as f using ({key}) left join scored as s using ({key})
+left join contacted as c using ({key}) left join addressed as d using ({key}) left join messages as m using ({key})
+left join past as t using ({key}))""",
+    )
+
+
+def withheld(contacted: str, messages: str) -> str:
+    """SQL: what held back a customer's message, null where it may go out."""
+    return f"coalesce({contacted}.held_by, case when {messages}.message is null then 'no_text' end)"
+
+
+def _by_place(values: list[str]) -> str:
+    whens = " ".join(f"when {place} then {text(value)}" for place, value in enumerate(values, 1))
+    return f"case c.place {whens} end"
+
+
+def _verdict(offer: BoundOffer, place: int) -> str:
+    def col(name: str) -> str:
+        return f"s.{quote(f'{offer.id}.{name}')}"
+
+    failed = f"concat_ws(' ', nullif({col('eligibility_failed')}, ''), nullif({col('suitability_failed')}, ''))"
+    rank = f"nullif(list_position(s.ranking, {place}), 0)"
+    held = f"list_filter(c.resting, lambda r: r.place = {place})[1].rule"
+    values = [text(offer.id), verdict(offer, place), failed, *map(col, ("benefit", "propensity", "confidence", "score")), rank, held]
+    return f"json_array({', '.join(values)})"

@@ -1,0 +1,114 @@
+"""The stages of one run over its engine, from features on: what a batch, a replay and a rerun have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.messages import render
+from nextbest.plan import candidates, contact, features, records
+from nextbest.plan.contact import HISTORY, SUPPRESSIONS, Moments
+from nextbest.plan.stage import Stage, quote, text
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.contact import known_zone, next_opening
+
+
+@dataclass
+class Job:
+    """Makes the stages' tables in the engine. `moment` is when the decisions are for (with a time zone)."""
+
+    book: Bound
+    engine: DuckDBEngine
+    moment: datetime
+    moments: Moments = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The customer's code, quoted."""
+        return contact.key_of(self.book)
+
+    @property
+    def seconds(self) -> int:
+        """The moment, in seconds since 1970."""
+        return int(self.moment.timestamp())
+
+    def no_past(self) -> None:
+        """Nothing is known of earlier contacts."""
+        kind = self.engine.rows(f"select typeof({self.key}) from features limit 1")
+        for name, columns in (("history", HISTORY), ("suppressions", SUPPRESSIONS)):
+            listed = ", ".join(f"cast(null as {of}) as {quote(column)}" for column, of in columns.items())
+            select = f"select cast(null as {kind[0][0] if kind else 'varchar'}) as {self.key}, {listed} where false"
+            self.engine.create(Stage(name, "one event of a customer", select))
+
+    def features(self) -> None:
+        """Features, what is usual, and signals. Needs left_alone and the cells."""
+        self.engine.create(features.features(self.book))
+        self.engine.create(features.population(self.book))
+        self.engine.view(features.signals(self.book))
+
+    def score(self) -> None:
+        """Every offer of every customer, ranked."""
+        self.engine.create(candidates.scored(self.book))
+
+    def hold(self) -> None:
+        """The contact policy over `history` and `suppressions`."""
+        self.moments = self._openings()
+        for stage in (
+            contact.events(self.book, self.seconds),
+            contact.planned(self.book, self.moments),
+            contact.holding(self.book),
+            contact.contacted(self.book, self.moments),
+        ):
+            self.engine.create(stage)
+
+    def _openings(self) -> Moments:
+        policy = self.book.model.contact
+        zones: list[str] = []
+        if "time_zone" in self.book.customer_columns:
+            found = self.engine.rows("select distinct time_zone from features where time_zone is not null order by 1")
+            zones = [zone for (zone,) in found if known_zone(zone)]
+        return {
+            name: {
+                zone: int(next_opening(self.moment, zone or policy.time_zone, lane.sending).astimezone(UTC).timestamp())
+                for zone in (None, *zones)
+            }
+            for name, lane in policy.lanes.items()
+        }
+
+    def withdraw(self, customers: Sequence[str], rule: str) -> None:
+        """Hold back what was chosen for these customers, by `rule`."""
+        self.engine.load("withdrawn", pa.table({"customer": pa.array(customers, pa.string())}))
+        among = f"cast({self.key} as varchar) in (select customer from withdrawn)"
+        self.engine.execute(f"update contacted set held_by = {text(rule)} where held_by is null and {among}")
+        self.engine.execute(f"update addressed set allowed = false where {among}")
+        self.engine.execute(f"delete from messages where {among}")
+
+    def write(self) -> None:
+        """One text for each customer who may be written to, none that the linter refuses."""
+        self.engine.create(render.addressed(self.book))
+        self._write_texts("addressed", "messages")
+        while self.engine.rows("select 1 from messages where len(failed) > 0 limit 1"):
+            # First without the name, which the rules may dislike; then with the next wording.
+            tried = "case when nameless or greet = '' then list_append(tried, choice) else tried end"
+            again = f"select {self.key}, place, language, true as allowed, true as nameless, {tried} as tried"
+            self.engine.create(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
+            self._write_texts("again", "rewritten")
+            self.engine.execute("delete from messages where len(failed) > 0")
+            self.engine.execute("insert into messages from rewritten")
+
+    def _write_texts(self, source: str, name: str) -> None:
+        pairs = self.engine.rows(f"select distinct place, language from {source} where allowed order by all")
+        selects = [render.texts(self.book, place, language, source) for place, language in pairs]
+        if not selects:  # nobody may be written to: the table is there all the same
+            selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
+        self.engine.create(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
+        for stage in (render.shaped, render.shapes):
+            self.engine.create(stage(self.book))
+        self.engine.create(render.linted(self.book, name))
+
+    def record(self) -> None:
+        """Every customer's record, as it goes into the ledger."""
+        self.engine.create(records.past(self.book))
+        self.engine.create(records.records(self.book))

@@ -1,0 +1,158 @@
+"""Outcomes: what became of the messages. Each event lands once, at its own time, with the decision it answers."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from sqlalchemy import Connection, select
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.plan.stage import Stage, text
+from nextbest.playbook.model import Source, SourceColumn
+from nextbest.services.incoming import incoming, rejected
+from nextbest.settings import Settings
+from nextbest.store import ledger, tables
+from nextbest.store.workspace import Workspace, fetch_all, insert_all, now
+
+EVENTS = ("delivered", "opened", "clicked", "accepted", "refused", "ignored", "opted_out")
+
+SOURCE = Source(
+    files=["*outcomes*"],
+    columns={
+        "event_id": SourceColumn(type="id", names=["id"], required=True),
+        "event": SourceColumn(type="text", names=["outcome", "type"], required=True),
+        "happened": SourceColumn(type="date", names=["at", "time", "timestamp", "date"], required=True),
+        "decision_id": SourceColumn(type="text", names=["decision"]),
+        "customer": SourceColumn(type="id", names=["client_code", "customer_id", "client_id"]),
+        "offer": SourceColumn(type="text"),
+    },
+)
+
+REJECTED = {
+    "no_event_id": "give each event an id of its own, so that sending it twice counts once",
+    "unknown_event": f"one of {', '.join(EVENTS)}",
+    "bad_time": "write times as 2025-09-01T10:00:00, with a zone or in the zone named",
+    "unknown_decision": "no such decision was recorded here; take the id from messages.parquet",
+    "no_contact": "no contact with this customer about this offer lies in the offer's attribution window",
+    "event_id_reused": "the same id came with other content before: give the event an id of its own",
+}
+"""Why an event is left out → how to mend it."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a file's rows."""
+
+    rows: int
+    added: int
+    known: int
+    opted_out: int
+    rejected: dict[str, int]
+
+
+def import_outcomes(
+    file: str | Path, *, workspace: str | Path, rejects: str | Path | None = None, time_zone: str = "UTC", actor: str = "outcomes import"
+) -> Imported:
+    """Read a file of events into the workspace. An event that is there already is left as it is.
+
+    Columns: event_id, event, happened, and decision_id, or customer and offer. An event outside the attribution window
+    is kept, unattributed. An opt-out withdraws the consent to the purpose of the message, for every channel.
+    Raises DataError, UsageError, StoreError.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
+        DuckDBEngine(Path(temp)) as engine,
+        Workspace(workspace) as store,
+    ):
+        incoming(engine, file, "events_read", SOURCE, Path(temp), time_zone)
+        with store.writing() as connection:
+            _load(connection, engine)
+            _match(engine)
+            select_rejected = "select row, reason, as_written from matched where reason is not null"
+            counts = rejected(engine, select_rejected, REJECTED, Path(rejects) if rejects else None)
+            added, opted_out = _add(connection, engine, actor)
+        [(rows, known)] = engine.rows("select count(*), count(*) filter (reason is null and not fresh) from matched")
+    return Imported(rows, added, known, opted_out, counts)
+
+
+def _load(connection: Connection, engine: DuckDBEngine) -> None:
+    """What the events may be about: the decisions, the attribution windows of their runs, the events known already."""
+    d, o, e = tables.decision, tables.outcome, tables.entry
+    text_, int_ = pa.string(), pa.int64()
+    columns = [d.c.run_id, d.c.place, d.c.customer, d.c.offer, d.c.purpose, d.c.send_at]
+    kinds = pa.schema([(c.name, int_ if c.name in ("place", "send_at") else text_) for c in columns])
+    recorded = select(*columns).join(tables.run, tables.run.c.run_id == d.c.run_id).where(tables.run.c.recorded.is_not(None))
+    engine.load("decided", fetch_all(connection, recorded, kinds))
+    windows = {}
+    for run_id, header in connection.execute(select(e.c.run_id, e.c.header).where(e.c.kind == "decision")):
+        windows.update({(run_id, offer): seconds for offer, seconds in json.loads(header)["attribution"].items()})
+    rows = [{"run_id": run_id, "offer": offer, "seconds": seconds} for (run_id, offer), seconds in windows.items()]
+    engine.load("windows", pa.Table.from_pylist(rows, pa.schema([("run_id", text_), ("offer", text_), ("seconds", int_)])))
+    known = select(o.c.event_id, o.c.run_id, o.c.place, o.c.event, o.c.happened)
+    kinds = pa.schema([("event_id", text_), ("run_id", text_), ("place", int_), ("event", text_), ("happened", int_)])
+    engine.load("known_events", fetch_all(connection, known, kinds))
+
+
+def _match(engine: DuckDBEngine) -> None:
+    """Each row with its decision and what is wrong with it. Grain: one row of the file."""
+    events = ", ".join(text(event) for event in EVENTS)
+    by_offer = """select e.row, max_by({'run_id': d.run_id, 'place': d.place}, (d.send_at, d.run_id)) as found
+from events_read as e join decided as d on d.customer = e.customer and d.offer = e.offer and d.send_at <= e.happened
+join windows as w on w.run_id = d.run_id and w.offer = d.offer and e.happened <= d.send_at + w.seconds
+where e.decision_id is null group by 1"""
+    named = "coalesce(d.run_id, f.found.run_id)"
+    place = "coalesce(d.place, f.found.place)"
+    engine.create(
+        Stage(
+            "linked",
+            "one row of the file",
+            f"""select e.row, e.event_id, lower(trim(e.event)) as event, e.happened, e.decision_id, e.as_written,
+  {named} as run_id, {place} as place
+from events_read as e left join decided as d on d.run_id || '-' || d.place = e.decision_id
+left join ({by_offer}) as f on f.row = e.row""",
+        )
+    )
+    same = "k.run_id = l.run_id and k.place = l.place and k.event = l.event and k.happened = l.happened"
+    first = "first_value({0}) over (partition by l.event_id order by l.row)"
+    twin = " or ".join(f"l.{name} is distinct from {first.format('l.' + name)}" for name in ("run_id", "place", "event", "happened"))
+    engine.create(
+        Stage(
+            "matched",
+            "one row of the file",
+            f"""select * exclude (twin), reason is null and not already and row = min(row) over (partition by event_id) as fresh from (
+  select l.*, d.customer, d.offer, d.purpose, k.event_id is not null as already, {twin} as twin,
+    coalesce(l.happened between d.send_at and d.send_at + w.seconds, false) as attributed,
+    case when l.event_id is null then 'no_event_id' when l.event is null or l.event not in ({events}) then 'unknown_event'
+      when l.happened is null then 'bad_time'
+      when l.run_id is null and l.decision_id is not null then 'unknown_decision' when l.run_id is null then 'no_contact'
+      when (k.event_id is not null and not ({same})) or {twin} then 'event_id_reused' end as reason
+  from linked as l left join decided as d on d.run_id = l.run_id and d.place = l.place
+  left join windows as w on w.run_id = d.run_id and w.offer = d.offer left join known_events as k on k.event_id = l.event_id)""",
+        )
+    )
+
+
+def _add(connection: Connection, engine: DuckDBEngine, actor: str) -> tuple[int, int]:
+    at = now(connection)
+    columns = "event_id, run_id, cast(place as integer) as place, customer, event, happened, attributed"
+    fresh = engine.batches(f"select {columns} from matched where fresh order by event_id", 20_000).read_all()
+    if not len(fresh):
+        return 0, 0
+    engine.load("fresh_events", fresh)
+    insert_all(connection, tables.outcome, fresh)
+    written = engine.batches("select customer, cast(to_json(f) as varchar) as record from fresh_events as f order by event_id", 20_000)
+    for part in written:
+        ledger.append(connection, "outcome", {"recorded": at}, ledger.sealed(part["customer"], part["record"]))
+    said = (
+        "select distinct customer, purpose, happened from matched where fresh and event = 'opted_out' and purpose is not null order by all"
+    )
+    gone = engine.rows(said)
+    rows = [
+        {"customer": customer, "purpose": purpose, "channel": None, "granted": False, "happened": happened, "actor": actor,
+         "source": "opted_out event"}
+        for customer, purpose, happened in gone
+    ]  # fmt: skip
+    ledger.add_rows(connection, tables.consent, at, rows)
+    return len(fresh), len(rows)

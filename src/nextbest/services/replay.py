@@ -1,0 +1,129 @@
+"""Replay: a recorded decision made again from what was stored with it, and compared byte for byte."""
+
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, Row, select
+
+from nextbest import __version__
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import Problem, UsageError
+from nextbest.plan import features
+from nextbest.plan.stage import Stage, quote, text
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.load import load
+from nextbest.services.job import Job
+from nextbest.services.memory import WITHDRAWN, load_past
+from nextbest.settings import Settings
+from nextbest.store import ledger, tables
+from nextbest.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A decision as recorded and as it comes out again. `missing`: what is no longer there to make it from."""
+
+    decision_id: str
+    header: dict[str, Any]
+    recorded: str | None
+    again: str | None
+    missing: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether the decision came out byte for byte."""
+        return self.recorded is not None and self.recorded == self.again
+
+    @property
+    def differs(self) -> list[str]:
+        """The parts of the record that came out otherwise."""
+        if self.recorded is None or self.again is None or self.same:
+            return []
+        before, after = json.loads(self.recorded), json.loads(self.again)
+        return [name for name in before if before[name] != after.get(name)] or ["spelling"]
+
+
+def replay(decision_id: str, *, workspace: str | Path) -> Replayed:
+    """Make a recorded decision again. Raises UsageError for an unknown id, StoreError."""
+    with Workspace(workspace) as store, store.reading() as connection:
+        item, place = located(connection, decision_id)
+        header = json.loads(item.header)
+        recorded = ledger.unpacked(item.content)["record"][place].as_py()
+        archive = connection.execute(
+            select(tables.playbook.c.archive).where(tables.playbook.c.sha256 == header["playbook"]["sha256"])
+        ).scalar()
+    missing = [] if recorded is not None else ["the record itself: it was erased, or its retention has ended"]
+    missing += [] if archive is not None else [f"the playbook {header['playbook']['name']} {header['playbook']['sha256'][:12]}"]
+    if header["nextbest"] != __version__:
+        missing.append(f"Nextbest {header['nextbest']}, which recorded it (this is {__version__})")
+    again = _again(header, recorded, archive, int(decision_id.rpartition("-")[2])) if recorded and archive else None
+    return Replayed(decision_id, header, recorded, again, missing)
+
+
+def located(connection: Connection, decision_id: str) -> tuple[Row[Any], int]:
+    """The entry that holds a decision, with its content, and the record's place in it. Raises UsageError."""
+    run_id, _, number = decision_id.rpartition("-")
+    e = tables.entry.c
+    if number.isdigit():
+        for seq, header, count in connection.execute(select(e.seq, e.header, e.records).where(e.run_id == run_id).order_by(e.seq)):
+            first = json.loads(header)["first"]
+            if first <= int(number) < first + count:
+                return connection.execute(select(tables.entry).where(e.seq == seq)).one(), int(number) - first
+    raise UsageError([Problem(f"decision {decision_id}", "not in this workspace", "take the id from messages.parquet")])
+
+
+def _again(header: dict[str, Any], record: str, archive: bytes, place: int) -> str:
+    said = json.loads(record)
+    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            files.extractall(Path(temp) / "playbook")
+        book = bound(load(Path(temp) / "playbook"), date.fromisoformat(header["as_of"]))
+        job = Job(book, engine, datetime.fromisoformat(header["moment"]))
+        engine.load("stored", pa.table({"customer": [said["customer"]], "record": [record]}))
+        _inputs(job, header, scored=said["inputs"] is not None)
+        engine.create(Stage("places", "one customer", f"select {job.key}, {place} as place_in_run from everyone"))
+        _left_alone(job, book, said)
+        job.score()
+        load_past(job, "stored")
+        job.hold()
+        job.write()
+        if said["held_by"] == WITHDRAWN:
+            job.withdraw([said["customer"]], WITHDRAWN)
+        job.record()
+        [(again,)] = engine.rows("select record from records")
+    return str(again)
+
+
+def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
+    """Features from the stored inputs, and what was usual in the batch."""
+    types = dict(header["inputs"])
+    own = types[job.key.strip('"')]
+    job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
+    values = ", ".join(
+        f"cast(record -> 'inputs' -> {place} as {kind}) as {quote(name)}"
+        if kind.endswith("[]")
+        else f"cast(record -> 'inputs' ->> {place} as {kind}) as {quote(name)}"
+        for place, (name, kind) in enumerate(types.items())
+    )
+    job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
+    usual = ", ".join(f"cast({value!r} as double) as {quote(name)}" for name, value in header["population"].items())
+    job.engine.create(Stage("population", "one row", f"select {usual}"))
+    job.engine.view(features.signals(job.book))
+
+
+def _left_alone(job: Job, book: Bound, said: dict[str, Any]) -> None:
+    """Who was not scored has no inputs stored: a holdout is drawn again, an objection is taken as recorded."""
+    rule = said["held_by"] if said["inputs"] is None else None
+    if rule is not None and rule.startswith("holdout:"):
+        rule = next((f"holdout:{item.name}" for item in book.contact.holdouts if item.holds(said["customer"])), None)
+    where = "" if rule is not None else " where false"
+    job.engine.create(
+        Stage("left_alone", "one customer who is not scored", f"select {job.key}, {text(rule or '')} as held_by from everyone{where}")
+    )

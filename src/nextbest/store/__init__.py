@@ -1,0 +1,1 @@
+"""The workspace: what Nextbest remembers between runs. Consent, decisions and contacts, answers, and the ledger."""

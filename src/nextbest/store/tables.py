@@ -1,0 +1,112 @@
+"""The workspace's tables. Times are whole seconds since 1970 in UTC: exact, and the same in every database.
+
+`entry` is the ledger. The other tables are its index: whatever stands in `decision`, `consent`, `suppression` and
+`outcome` stands in an entry too, and `ledger verify` compares them.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("run_id", String(32), index=True),
+    Column("header", Text, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+    Column("content", LargeBinary),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)
+"""One link of the chain. `digests` holds 32 bytes per record, `content` the records themselves (Parquet)."""
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("recorded", BigInteger),
+)
+"""A batch that contacts customers. Its rows in `decision` count while the lease runs, and for good once recorded."""
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("customer", Text, nullable=False),
+    Column("offer", Text),
+    Column("category", Text),
+    Column("channel", Text),
+    Column("purpose", Text),
+    Column("lane", Text),
+    Column("send_at", BigInteger),
+    Column("held_by", Text),
+    Index("decision_customer", "customer"),
+    Index("decision_send_at", "send_at"),
+)
+"""One customer's decision: a contact where `send_at` is set, else `held_by` says what held it back."""
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("consent_id", Integer, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("channel", Text),
+    Column("granted", Boolean, nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Index("consent_customer", "customer"),
+)
+"""One thing a customer said about a purpose (and a channel; null: all of them). The latest counts."""
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("suppression_id", Integer, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("scope", String(20), nullable=False),
+    Column("what", Text),
+    Column("until", BigInteger, nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Index("suppression_customer", "customer"),
+)
+"""A customer left in peace until an end: by all, or by one channel, category or offer."""
+
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("run_id", String(32), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("event", String(20), nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("attributed", Boolean, nullable=False),
+    Index("outcome_decision", "run_id", "place"),
+    Index("outcome_customer", "customer"),
+)
+"""What became of a contact. `attributed`: within the offer's attribution window."""
+
+erased = Table("erased", metadata, Column("digest", String(64), primary_key=True), Column("happened", BigInteger, nullable=False))
+"""Salted hashes of customers who had themselves erased: when they turn up again in the data, they are left alone."""
+
+playbook = Table(
+    "playbook",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("archive", LargeBinary, nullable=False),
+)
+"""Every playbook that decided something, as a zip of its files."""
+
+note = Table("note", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
+"""The workspace's own facts: the salt of `erased`, the latest time seen."""
