@@ -11,10 +11,20 @@ __version__ = "0.1.0"
 
 from nextbest.run import Run
 from nextbest.services.check import check, copy
+from nextbest.services.consents import consent, import_consents
+from nextbest.services.customers import erase_customer, export_customer, prune, suppress_customer
 from nextbest.services.decide import decide
+from nextbest.services.diff import diff
 from nextbest.services.explain import explain
+from nextbest.services.holdouts import held_out
 from nextbest.services.lint import lint
+from nextbest.services.outcomes import import_outcomes
+from nextbest.services.replay import replay
 from nextbest.services.score import score
 from nextbest.services.synth import synth
+from nextbest.services.verify import verify
 
-__all__ = ["Run", "check", "copy", "decide", "explain", "lint", "score", "synth"]
+__all__ = [
+    "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "explain", "export_customer", "held_out", "import_consents",
+    "import_outcomes", "lint", "prune", "replay", "score", "suppress_customer", "synth", "verify",
+]  # fmt: skip

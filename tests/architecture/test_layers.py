@@ -19,7 +19,7 @@ LAYERS = [
     {"plan"},
     {"messages", "engines"},
     {"store"},
-    {"report.html"},
+    {"report.html", "report.diff"},
     {"services"},
     {"report.console"},
     {"cli", "__init__", "__main__"},

@@ -1,6 +1,7 @@
 """What the command line and notebooks show: tables and one explained customer."""
 
 from io import StringIO
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -8,9 +9,12 @@ from rich.panel import Panel
 from rich.table import Table
 
 from nextbest.run import Run
+from nextbest.services.diff import Diff
 from nextbest.services.explain import Explanation, OfferExplained, TermExplained
 from nextbest.services.lint import LintResult
+from nextbest.services.replay import Replayed
 from nextbest.services.score import Score
+from nextbest.services.verify import Verified
 
 VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable", "weak": "too weak"}
 
@@ -132,3 +136,52 @@ def score_result(result: Score) -> RenderableType:
     table.add_row("message, of 20", f"{result.message:.2f}")
     table.add_row("total, of 40", f"{result.total:.2f}")
     return table
+
+
+def imported(rows: int, added: int, known: int, rejected: dict[str, int], rejects: Path | None) -> RenderableType:
+    """What became of a file's rows."""
+    parts: list[RenderableType] = [f"{rows} rows: {added} added, {known} known already, {sum(rejected.values())} left out"]
+    if rejected:
+        table = Table(title=f"Left out (rows in {rejects})" if rejects else "Left out (name a file with --rejects)", title_justify="left")
+        for column in ("reason", "rows"):
+            table.add_column(column)
+        for reason, count in rejected.items():
+            table.add_row(reason, str(count))
+        parts.append(table)
+    return Group(*parts)
+
+
+def verified(found: Verified) -> RenderableType:
+    """Whether a ledger is whole."""
+    emptied = f", {found.taken_out} of them emptied (erasure or retention)" if found.taken_out else ""
+    lines = [f"{found.entries} entries, {found.records} records{emptied}", f"head {found.head}"]
+    lines += [escape(fault) for fault in found.faults] or ["whole: no edit, gap or reorder"]
+    return "\n".join(lines)
+
+
+def replayed(found: Replayed) -> RenderableType:
+    """Whether a decision came out again."""
+    lines = [f"missing: {item}" for item in found.missing]
+    if found.same:
+        lines.append(f"{found.decision_id}: the same, byte for byte ({len(found.recorded or '')} characters)")
+    elif found.again is not None:
+        lines.append(f"{found.decision_id}: comes out otherwise in {', '.join(found.differs)}")
+    else:
+        lines.append(f"{found.decision_id}: cannot be made again")
+    return escape("\n".join(lines))
+
+
+def difference(found: Diff) -> RenderableType:
+    """What a change of playbook does."""
+    table = Table(title="Reach of each offer", title_justify="left")
+    for column in ("offer", "before", "after", "change"):
+        table.add_column(column, justify="left" if column == "offer" else "right")
+    for item in found.reach:
+        table.add_row(escape(item["offer"]), str(item["old"]), str(item["new"]), f"{item['new'] - item['old']:+d}")
+    moves = Table(title="Whose offer changes", title_justify="left")
+    for column in ("from", "to", "customers", "benefit moved a month"):
+        moves.add_column(column, justify="right" if column.startswith(("c", "b")) else "left")
+    for item in found.moves:
+        moves.add_row(escape(item["old"]), escape(item["new"]), str(item["customers"]), f"{item['benefit']:+,.0f}".replace(",", "\u00a0"))
+    changed = f"{found.customers} customers: {found.offers_changed} get another first offer, {found.messages_changed} another text"
+    return Group(changed, table, *([moves] if found.moves else []))

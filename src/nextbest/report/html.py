@@ -2,11 +2,10 @@
 anywhere, prints, and follows light and dark; nothing is loaded from outside."""
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nextbest.engines.base import Engine
 from nextbest.measure.randomisation import ALARM, mismatch
@@ -27,9 +26,7 @@ class Bar:
 
 def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path) -> None:
     """Write the page from the tables of a run that are still in the engine."""
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("nextbest.report") / "report.html.j2").read_text(encoding="utf-8")
-    )
+    template = environment().get_template("report.html.j2")
     page = template.render(
         title=book.model.business.title.get("en") or next(iter(book.model.business.title.values())),
         record=record,
@@ -49,6 +46,13 @@ def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path
         holdouts=_holdouts(record),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def environment() -> Environment:
+    """Templates of this package; what they are given is escaped."""
+    return Environment(
+        loader=PackageLoader("nextbest", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def number(value: float) -> str:
@@ -114,11 +118,14 @@ def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     found = []
     for offer in book.offers:
         eligible, applicable, suitable = (_col(offer, name) for name in ("eligible", "applicable", "suitable"))
-        [(total, ineligible, held, unsuitable)] = engine.rows(
+        strong = _col(offer, "strong")
+        [(total, ineligible, held, unsuitable, weak)] = engine.rows(
             f"select greatest(count(*), 1), count(*) filter (not {eligible}), count(*) filter ({eligible} and not {applicable}), "
-            f"count(*) filter ({eligible} and {applicable} and not {suitable}) from scored"
+            f"count(*) filter ({eligible} and {applicable} and not {suitable}), "
+            f"count(*) filter ({eligible} and {applicable} and {suitable} and not {strong}) from scored"
         )
-        parts = [("ineligible", ineligible), ("held", held), ("unsuitable", unsuitable), ("ranked", total - ineligible - held - unsuitable)]
+        parts = [("ineligible", ineligible), ("held", held), ("unsuitable", unsuitable), ("weak", weak)]
+        parts.append(("ranked", total - sum(value for _, value in parts)))
         found.append({"name": _name(book, offer), "parts": [(name, value, value / total) for name, value in parts]})
     return found
 

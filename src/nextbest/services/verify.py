@@ -47,10 +47,11 @@ def verify(workspace: str | Path, expected_head: str | None = None) -> Verified:
         try:
             for item in ledger.entries(connection, content=True):
                 _content(connection, found, item, contents, taken.get(item.seq, set()), counted)
-        except (pa.ArrowInvalid, OSError, ValueError, TypeError, KeyError) as error:
+        except (pa.lib.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             found.faults.append(f"the ledger cannot be read to its end ({type(error).__name__})")
         _counts(connection, found, counted)
         _playbooks(connection, found)
+        _erased(connection, found)
     return found
 
 
@@ -107,13 +108,14 @@ def _content(
         return
     table = ledger.unpacked(item.content)
     found.records += len(table)
-    empty = {place for place, gone in enumerate(pa.compute.is_null(table["record"]).to_pylist()) if gone}
+    empty = set(pa.compute.indices_nonzero(table["record"].is_null()).to_pylist())
     found.taken_out += len(empty)
     if empty != taken or len(table) != item.records:
         found.faults.append(f"entry {item.seq} lacks records that nothing says were taken out")
-    left = [place for place in range(len(table)) if place not in empty]
-    kept = table.take(left)
-    if digests(kept) != b"".join(item.digests[32 * place : 32 * place + 32] for place in left):
+    kept, seals = table.filter(table["record"].is_valid()), item.digests
+    if empty:
+        seals = b"".join(seals[32 * place : 32 * place + 32] for place in range(item.records) if place not in empty)
+    if digests(kept) != seals:
         found.faults.append(f"a record of entry {item.seq} was altered")
     if item.kind in counted:
         counted[item.kind] += len(kept)
@@ -173,6 +175,13 @@ def _counts(connection: Connection, found: Verified, counted: dict[str, int]) ->
     known = {run_id for (run_id,) in connection.execute(select(tables.entry.c.run_id).where(tables.entry.c.run_id.is_not(None)).distinct())}
     runs = set(connection.execute(select(r.run_id).where(r.recorded.is_not(None))).scalars())
     found.faults += [f"run {run_id} is marked as recorded otherwise than in the ledger" for run_id in sorted(known ^ runs)]
+
+
+def _erased(connection: Connection, found: Verified) -> None:
+    """Who had themselves erased is remembered, and nobody else."""
+    named = {_parsed(found, item.seq, item.header).get("digest") for item in ledger.entries(connection, "erasure")}
+    if named != set(connection.execute(select(tables.erased.c.digest)).scalars()):
+        found.faults.append("the table erased differs from the ledger's erasures")
 
 
 def _playbooks(connection: Connection, found: Verified) -> None:

@@ -97,12 +97,19 @@ def add_rows(connection: Connection, table: Table, recorded: int, rows: list[dic
 
 
 def entries(connection: Connection, kind: str | None = None, content: bool = False) -> Iterator[Row[Any]]:
-    """Entries in their order, one at a time; without their content unless asked for."""
-    columns = [entry] if content else [column for column in entry.c if column.name != "content"]
-    query = select(*columns).order_by(entry.c.seq)
+    """Entries in their order, one in memory at a time; without their content unless asked for."""
+    columns = [column for column in entry.c if content or column.name != "content"]
+    places = select(entry.c.seq).order_by(entry.c.seq)
     if kind is not None:
-        query = query.where(entry.c.kind == kind)
-    yield from connection.execution_options(yield_per=1, stream_results=True).execute(query)
+        places = places.where(entry.c.kind == kind)
+    for seq in connection.execute(places).scalars().all():
+        yield connection.execute(select(*columns).where(entry.c.seq == seq)).one()
+
+
+def entries_of(connection: Connection, run_id: str) -> list[Row[Any]]:
+    """A run's entries, without their content."""
+    columns = [column for column in entry.c if column.name != "content"]
+    return list(connection.execute(select(*columns).where(entry.c.run_id == run_id).order_by(entry.c.seq)))
 
 
 def take_out(connection: Connection, header: dict[str, Any], kind: str, places: dict[int, list[int]]) -> None:

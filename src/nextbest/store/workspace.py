@@ -28,7 +28,7 @@ from nextbest.store.tables import note
 _LOCK = 0x6E6578746265  # any number will do, so long as nobody else's is the same
 _WAIT_SECONDS = 60
 _BATCH = 50_000
-_BULK = {"synchronous": "full", "journal_mode": "wal", "foreign_keys": "on"}
+_BULK = {"synchronous": "full", "journal_mode": "wal", "secure_delete": "on"}
 
 
 class Workspace:
@@ -66,7 +66,8 @@ class Workspace:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent look at the database."""
-        with self._guarded(), self.engine.connect() as connection, connection.begin():
+        options = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with self._guarded(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -148,7 +149,7 @@ def insert_all(connection: Connection, table: Table, rows: pa.Table) -> None:
 
 def fetch_all(connection: Connection, statement: Any, schema: pa.Schema) -> pa.Table:
     """A query's rows as an Arrow table, batch by batch."""
-    result = connection.execution_options(yield_per=_BATCH).execute(statement)
+    result = connection.execute(statement.execution_options(yield_per=_BATCH))
     batches = []
     for part in result.partitions():
         columns = zip(*part, strict=True)

@@ -1,0 +1,119 @@
+"""Diff: what a change of playbook does to the same customers, before anyone approves it."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from nextbest.plan.stage import quote, text
+from nextbest.playbook.load import load
+from nextbest.playbook.model import Playbook
+from nextbest.report.diff import write_diff
+from nextbest.services.decide import Progress, decide, silent
+from nextbest.services.folder import written_whole
+from nextbest.settings import Settings
+
+MOST_MOVES = 15
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Two playbooks over the same data. Benefit is a month's, in the playbook's currency, of the first offers."""
+
+    old: dict[str, str]
+    new: dict[str, str]
+    as_of: str
+    customers: int
+    offers_changed: int
+    messages_changed: int
+    benefit: tuple[float, float]
+    reach: list[dict[str, Any]]
+    moves: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    group_column: str | None
+    folder: Path
+
+
+def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | str, out: str | Path, progress: Progress = silent) -> Diff:
+    """Decide with both playbooks and compare. Writes diff.html and changes.parquet (a row per customer with a change) to `out`.
+
+    Nothing is recorded, and no workspace is heeded: the difference is the playbooks' alone.
+    Raises PlaybookError, DataError, UsageError.
+    """
+    target = Path(out)
+    with written_whole(target, mark="diff.html") as folder, tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp:
+        runs = [decide(data, book, as_of=as_of, out=Path(temp) / name, progress=progress) for name, book in (("old", old), ("new", new))]
+        models = [load(book).model for book in (old, new)]
+        with duckdb.connect() as connection:
+            connection.execute("set enable_progress_bar = false")
+            for name, run in zip(("old", "new"), runs, strict=True):
+                _first_offers(connection, name, run.folder)
+            books = [run.record["playbook"] for run in runs]
+            found = _compared(connection, models[1], runs[1].folder, books, runs[0].record["as_of"], target)
+            connection.execute(f"copy (from changes where changed or reworded) to {text(str(folder / 'changes.parquet'))} (format parquet)")
+        write_diff(found, folder / "diff.html")
+    return found
+
+
+def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
+    """Grain: one customer of the run, with the first offer's figures and the text."""
+    connection.execute(
+        f"""create table {name} as
+select r.client_code as customer, d.offer, d.benefit, d.confidence, r.push_notification as message
+from read_csv({text(str(folder / "recommendations.csv"))}, all_varchar = true, header = true) as r
+left join (from read_parquet({text(str(folder / "decisions.parquet"))}) where rank = 1) as d
+on cast(d.client_code as varchar) = r.client_code"""
+    )
+
+
+def _compared(
+    connection: duckdb.DuckDBPyConnection, model: Playbook, folder: Path, books: list[dict[str, str]], as_of: str, out: Path
+) -> Diff:
+    def rows(select: str) -> list[dict[str, Any]]:
+        found = connection.execute(select)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+
+    connection.execute(
+        """create table changes as
+select customer, o.offer as offer_old, n.offer as offer_new, o.offer is distinct from n.offer as changed,
+  o.benefit as benefit_old, n.benefit as benefit_new, o.confidence as confidence_old, n.confidence as confidence_new,
+  nullif(o.message, '') as message_old, nullif(n.message, '') as message_new,
+  nullif(o.message, '') is distinct from nullif(n.message, '') as reworded
+from old as o full join new as n using (customer) order by try_cast(customer as bigint), customer"""
+    )
+    [total] = rows(
+        "select count(*) as customers, count(*) filter (changed) as changed, count(*) filter (reworded) as reworded, "
+        "coalesce(sum(benefit_old), 0) as before, coalesce(sum(benefit_new), 0) as after from changes"
+    )
+    of_offer = "select coalesce(offer, 'no offer') as offer, count(*) as n, cast(coalesce(median(benefit), 0) as double) as benefit"
+    reach = rows(
+        f"""select offer, coalesce(o.n, 0) as old, coalesce(n.n, 0) as new,
+  coalesce(o.benefit, 0) as benefit_old, coalesce(n.benefit, 0) as benefit_new
+from ({of_offer} from old group by 1) as o full join ({of_offer} from new group by 1) as n using (offer)
+order by abs(coalesce(n.n, 0) - coalesce(o.n, 0)) desc, offer"""
+    )
+    moves = rows(
+        f"""select coalesce(offer_old, 'no offer') as old, coalesce(offer_new, 'no offer') as new, count(*) as customers,
+  cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit
+from changes where changed group by 1, 2 order by customers desc, old, new limit {MOST_MOVES}"""
+    )
+    customers = model.business.sources[model.business.customers].columns
+    column = next((name for name, item in customers.items() if item.type == "category" and item.values), None)
+    groups = []
+    if column is not None:
+        features = f"read_parquet({text(str(folder / 'features.parquet'))})"
+        key = next(name for name, item in customers.items() if item.type == "id")
+        groups = rows(
+            f"""select coalesce({quote(column)}, '?') as "group", count(*) as customers, count(*) filter (changed) as changed,
+  cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit
+from {features} as f join changes as c on cast(f.{quote(key)} as varchar) = c.customer group by 1 order by 1"""
+        )
+    return Diff(
+        old=books[0], new=books[1], as_of=as_of, customers=total["customers"], offers_changed=total["changed"],
+        messages_changed=total["reworded"], benefit=(float(total["before"]), float(total["after"])), reach=reach, moves=moves,
+        groups=groups, group_column=column, folder=out,
+    )  # fmt: skip
