@@ -99,13 +99,3 @@ def _unnamed(headers: Sequence[str]) -> list[str]:
 def _has_timezone(connection: duckdb.DuckDBPyConnection) -> bool:
     known = connection.execute("select count(*) from duckdb_settings() where lower(name) = 'timezone'").fetchone()
     return bool(known and known[0])
-
-
-def digests(records: pa.Table) -> bytes:
-    """32 bytes a record: SHA-256 over the salt, the customer and the record (columns of those names), a line each."""
-    lines = "salt || chr(10) || customer || chr(10) || record"
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
-        connection.register("records", records)
-        found = connection.execute(f"select unhex(sha256({lines})) as digest from records").to_arrow_table()
-    return b"".join(chunk.cast(pa.binary(32)).buffers()[1].to_pybytes()[: 32 * len(chunk)] for chunk in found["digest"].chunks)

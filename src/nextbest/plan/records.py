@@ -1,7 +1,7 @@
 """The decision as it goes into the ledger: one JSON text per customer, with all that made it.
 
-`inputs` is everything the rules saw, in the order of the entry's header; `past` is what the contact policy saw;
-`verdicts` has a row per offer. From inputs and past, `replay` makes the same text again, byte for byte.
+`past` is what the contact policy saw; `verdicts` has a row per offer (VERDICT). Beside the text stand the inputs,
+everything the rules saw; from them and the past, `replay` makes the same text again, byte for byte.
 """
 
 from nextbest.plan.candidates import verdict
@@ -13,7 +13,7 @@ from nextbest.rules.parse import cell
 INDEX = ("offer", "category", "channel", "purpose", "lane", "send_at", "held_by")
 """Columns of a record that stand beside it in the workspace's index."""
 
-VERDICT = ("offer", "verdict", "failed", "benefit", "propensity", "confidence", "score", "rank", "held_by")
+VERDICT = ("offer", "verdict", "failed", "benefit", "propensity", "rank", "held_by")
 """The values of one row of `verdicts`."""
 
 
@@ -51,7 +51,7 @@ def records(bound: Bound, source: str = "places") -> Stage:
     """The record of every customer of the run, and its index. Grain: one customer."""
     key = key_of(bound)
     held = f"coalesce(a.held_by, case when c.place is null then 'no_offer' else {withheld('c', 'm')} end)"
-    verdicts = ", ".join(_verdict(offer, place) for place, offer in enumerate(bound.offers, 1))
+    verdicts = ", ',', ".join(_verdict(offer, place) for place, offer in enumerate(bound.offers, 1))
     index = [
         f"{_by_place([offer.id for offer in bound.offers])} as offer",
         f"{_by_place([offer.model.category for offer in bound.offers])} as category",
@@ -61,24 +61,51 @@ def records(bound: Bound, source: str = "places") -> Stage:
         f"case when {held} is null then c.send_at end as send_at",
         f"{held} as held_by",
     ]
-    named = ["customer", *INDEX, "language", "treatment", "text", "inputs", "past", "verdicts"]
-    pairs = ", ".join(f"'{name}', {name}" for name in named)
-    columns = ", ".join(f"f.{quote(name)}" for name in inputs(bound))
+    words = {name: _word(name) for name in ("offer", "category", "channel", "purpose", "lane", "held_by", "language", "treatment")}
+    pairs = {
+        "customer": "cast(to_json(customer) as varchar)",
+        **words,
+        "send_at": _number("send_at"),
+        "text": "coalesce(cast(to_json(text) as varchar), 'null')",
+        "past": "coalesce(cast(past as varchar), 'null')",
+        "verdicts": "coalesce(verdicts, 'null')",
+    }
+    record = ", ',',\n  ".join(f"'\"{name}\":', {value}" for name, value in pairs.items())
     return Stage(
         "records",
         "one customer",
-        f"""select place_in_run as place, customer, {", ".join(INDEX)}, cast(json_object({pairs}) as varchar) as record
-from (select p.place_in_run, cast(p.{key} as varchar) as customer,
+        f"""select {key}, place, customer, {", ".join(INDEX)}, concat('{{', {record}, '}}') as record
+from (select p.{key}, p.place_in_run as place, cast(p.{key} as varchar) as customer,
   {listing(index)},
   d.language, m.treatment, case when {held} is null then m.message end as text,
-  case when f.{key} is not null then json_array({columns}) end as inputs,
   case when t.{key} is not null then json_array(t.events, t.rests) end as past,
-  case when f.{key} is not null then json_array({verdicts}) end as verdicts
+  case when s.{key} is not null then concat('[', {verdicts}, ']') end as verdicts
 from {source} as p
-left join left_alone as a using ({key}) left join features as f using ({key}) left join scored as s using ({key})
+left join left_alone as a using ({key}) left join scored as s using ({key})
 left join contacted as c using ({key}) left join addressed as d using ({key}) left join messages as m using ({key})
-left join past as t using ({key}))""",
+left join past as t using ({key}))
+order by place""",
     )
+
+
+def with_inputs(bound: Bound) -> str:
+    """The records with their inputs beside them, by place."""
+    key = key_of(bound)
+    columns = ", ".join(f"f.{quote(name)} as {quote(INPUT + name)}" for name in inputs(bound))
+    return f"select r.customer, r.record, {columns} from records as r left join features as f using ({key}) order by r.place"
+
+
+INPUT = "input "
+"""What the name of an input's column begins with, so that it never is another's."""
+
+
+def _word(expression: str) -> str:
+    """SQL: a word without quotes or backslashes as JSON."""
+    return f"""coalesce('"' || {expression} || '"', 'null')"""
+
+
+def _number(expression: str) -> str:
+    return f"coalesce(cast({expression} as varchar), 'null')"
 
 
 def withheld(contacted: str, messages: str) -> str:
@@ -96,7 +123,10 @@ def _verdict(offer: BoundOffer, place: int) -> str:
         return f"s.{quote(f'{offer.id}.{name}')}"
 
     failed = f"concat_ws(' ', nullif({col('eligibility_failed')}, ''), nullif({col('suitability_failed')}, ''))"
-    rank = f"nullif(list_position(s.ranking, {place}), 0)"
-    held = f"list_filter(c.resting, lambda r: r.place = {place})[1].rule"
-    values = [text(offer.id), verdict(offer, place), failed, *map(col, ("benefit", "propensity", "confidence", "score")), rank, held]
-    return f"json_array({', '.join(values)})"
+    rank = _number(f"nullif(list_position(s.ranking, {place}), 0)")
+    held = f"case when c.resting is not null then {_word(f'list_filter(c.resting, lambda r: r.place = {place})[1].rule')} else 'null' end"
+    values = [
+        text(f'["{offer.id}","'), verdict(offer, place), text('","'), failed, text('",'), _number(col("benefit")), "','",
+        _number(f"round({col('propensity')}, 6)"), "','", rank, "','", held, "']'",
+    ]  # fmt: skip
+    return ", ".join(values)

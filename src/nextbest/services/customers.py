@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, select
 
 from nextbest.errors import Problem, StoreError, UsageError
+from nextbest.plan.records import INPUT
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
 from nextbest.services.replay import located
@@ -48,8 +49,9 @@ def _decisions(connection: Connection, code: str) -> list[dict[str, Any]]:
             item, position = located(connection, f"{run_id}-{place}")
         except UsageError:
             continue  # a reservation of a run that is not recorded yet
-        header, record = json.loads(item.header), json.loads(ledger.unpacked(item.content)["record"][position].as_py())
-        inputs = dict(zip([name for name, _ in header["inputs"]], record["inputs"] or [], strict=False))
+        header, [row] = json.loads(item.header), ledger.unpacked(item.content, whole=True).slice(position, 1).to_pylist()
+        record = json.loads(row["record"])
+        inputs = {name.removeprefix(INPUT): value for name, value in row.items() if name.startswith(INPUT) and value is not None}
         kept = {name: header[name] for name in ("as_of", "moment", "playbook", "data", "engine", "nextbest")}
         found.append(
             {"decision_id": f"{run_id}-{place}", **kept, **record, "inputs": inputs, "send_at": _shown("send_at", record["send_at"])}

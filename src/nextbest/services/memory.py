@@ -10,16 +10,19 @@ import io
 import json
 import time
 import zipfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from nextbest.errors import Problem, StoreError
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
-from nextbest.plan.records import INDEX, inputs
+from nextbest.plan.records import INDEX, with_inputs
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.plan.staging import REMEMBERED
 from nextbest.services.job import Job
@@ -34,6 +37,15 @@ WITHDRAWN = "withdrawn"
 
 _POLL_SECONDS = 0.2
 _TEXT, _INT = pa.string(), pa.int64()
+
+
+class _Part(NamedTuple):
+    """A part of the run, sealed: its first place, its content in a file, its digests and how many records."""
+
+    first: int
+    content: Path
+    digests: bytes
+    records: int
 
 
 class _TakenOver(Exception):
@@ -101,7 +113,8 @@ class Memory:
         self._past(connection, job)
         job.hold()
         self.attempt = (known.attempt if known is not None else 0) + 1
-        values = {"attempt": self.attempt, "lease_until": at + job.book.contact.lease, "recorded": None}
+        [(last,)] = job.engine.rows("select max(send_at) from contacted where held_by is null")
+        values = {"attempt": self.attempt, "lease_until": at + job.book.contact.lease, "last_send_at": last, "recorded": None}
         if known is None:
             connection.execute(tables.run.insert().values(run_id=self.run_id, **values))
         else:
@@ -133,7 +146,8 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         since = job.seconds - job.book.contact.lookback
         d, o, s = tables.decision, tables.outcome, tables.suppression
         columns = [d.c.customer, d.c.run_id, d.c.place, d.c.offer, d.c.category, d.c.channel, d.c.purpose, d.c.lane]
-        contacts = select(*columns, d.c.send_at).where(d.c.send_at > since)
+        lasting = select(tables.run.c.run_id).where(tables.run.c.last_send_at > since)
+        contacts = select(*columns, d.c.send_at).where(d.c.run_id.in_(lasting), d.c.send_at > since)
         answers = select(*columns, o.c.happened, o.c.event).join(o, and_(o.c.run_id == d.c.run_id, o.c.place == d.c.place))
         kinds = [(column.name, _INT if column.name == "place" else _TEXT) for column in columns]
         engine = job.engine
@@ -200,25 +214,16 @@ from contacted join places using ({job.key}) where held_by is null order by plac
                 self.reserve(job)
                 job.write()
 
-    def _seal(self, job: Job, temp: Path) -> list[tuple[int, Path, bytes, int]]:
-        """Each part's first place, its content in a file, its digests and how many records."""
-        parts: list[tuple[int, Path, bytes, int]] = []
-        with job.engine.batches("select customer, record from records order by place", PART) as reader:
-            waiting = pa.table({"customer": pa.array([], _TEXT), "record": pa.array([], _TEXT)})
-            for batch in reader:
-                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-                while len(waiting) >= PART:
-                    parts.append(self._part(waiting[:PART], len(parts), temp))
-                    waiting = waiting[PART:]
-            if len(waiting) or not parts:
-                parts.append(self._part(waiting, len(parts), temp))
-        return parts
-
-    def _part(self, rows: pa.Table, number: int, temp: Path) -> tuple[int, Path, bytes, int]:
-        batch = ledger.sealed(rows["customer"], rows["record"])
-        path = temp / f"part-{number}"
-        path.write_bytes(batch.content)
-        return number * PART, path, batch.digests, batch.records
+    def _seal(self, job: Job, temp: Path) -> list[_Part]:
+        """The records with their inputs, part by part: two are sealed while the engine reads on, the rest waits on disk."""
+        waiting: deque[Future[_Part]] = deque()
+        parts: list[_Part] = []
+        with job.engine.batches(with_inputs(job.book), PART) as reader, ThreadPoolExecutor(2) as pool:
+            for number, rows in enumerate(_in_parts(reader)):
+                waiting.append(pool.submit(_sealed_part, rows, number * PART, temp / f"part-{number}"))
+                if len(waiting) > 2:
+                    parts.append(waiting.popleft().result())
+            return [*parts, *(item.result() for item in waiting)]
 
     def _more_withdrawn(self, connection: Connection, job: Job) -> bool:
         """Whether someone opted out since the run began; they are held back before anything is recorded."""
@@ -233,24 +238,23 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         self.withdrawn += found
         return bool(found)
 
-    def _append(self, connection: Connection, job: Job, parts: list[tuple[int, Path, bytes, int]]) -> None:
+    def _append(self, connection: Connection, job: Job, parts: list[_Part]) -> None:
         at = now(connection)
         known = connection.execute(select(tables.run).where(tables.run.c.run_id == self.run_id)).one()
         if known.attempt != self.attempt or known.recorded is not None or known.lease_until <= at:
             raise _TakenOver
         archive = self._keep_playbook(connection, job)
-        types = {name: kind for name, kind, *_ in job.engine.rows("describe features")}
         header = {
             **self.header,
             "run_id": self.run_id,
+            "recorded": at,
             "playbook": {**self.header["playbook"], "archive": hashlib.sha256(archive).hexdigest()},
-            "inputs": [[name, types[name]] for name in inputs(job.book)],
             "attribution": job.book.contact.attribution,
             "population": {name: float(value) for name, value in self._population(job).items()},
         }
-        for first, path, seals, count in parts:
-            part = ledger.Sealed(path.read_bytes(), seals, count)
-            ledger.append(connection, "decision", {**header, "first": first}, part, self.run_id)
+        for part in parts:
+            batch = ledger.Sealed(part.content.read_bytes(), part.digests, part.records)
+            ledger.append(connection, "decision", {**header, "first": part.first}, batch, self.run_id)
         c = tables.decision.c
         gone = [place for (place,) in job.engine.rows(f"select place from records where held_by in ('no_text', '{WITHDRAWN}')")]
         for start in range(0, len(gone), 500):
@@ -290,6 +294,24 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         with self.workspace.reading() as connection:
             query = select(c.c.customer).where(c.c.consent_id > self.seen, c.c.granted.is_(False), c.c.purpose.in_(purposes))
             job.withdraw(sorted(set(connection.execute(query).scalars())), WITHDRAWN)
+
+
+def _in_parts(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The rows in tables of PART rows, the last one shorter; one empty table where there is none."""
+    waiting = reader.schema.empty_table()
+    for batch in reader:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        while len(waiting) >= PART:
+            yield waiting[:PART]
+            waiting = waiting[PART:]
+    if len(waiting):
+        yield waiting
+
+
+def _sealed_part(rows: pa.Table, first: int, path: Path) -> _Part:
+    batch = ledger.sealed(rows)
+    path.write_bytes(batch.content)
+    return _Part(first, path, batch.digests, batch.records)
 
 
 def load_past(job: Job, source: str) -> None:

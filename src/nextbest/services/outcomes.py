@@ -144,7 +144,7 @@ def _add(connection: Connection, engine: DuckDBEngine, actor: str) -> tuple[int,
     insert_all(connection, tables.outcome, fresh)
     written = engine.batches("select customer, cast(to_json(f) as varchar) as record from fresh_events as f order by event_id", 20_000)
     for part in written:
-        ledger.append(connection, "outcome", {"recorded": at}, ledger.sealed(part["customer"], part["record"]))
+        ledger.append(connection, "outcome", {"recorded": at}, ledger.sealed(pa.Table.from_batches([part])))
     said = (
         "select distinct customer, purpose, happened from matched where fresh and event = 'opted_out' and purpose is not null order by all"
     )

@@ -16,6 +16,7 @@ from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.plan import features
+from nextbest.plan.records import INPUT, inputs
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load
@@ -55,7 +56,8 @@ def replay(decision_id: str, *, workspace: str | Path) -> Replayed:
     with Workspace(workspace) as store, store.reading() as connection:
         item, place = located(connection, decision_id)
         header = json.loads(item.header)
-        recorded = ledger.unpacked(item.content)["record"][place].as_py()
+        stored = ledger.unpacked(item.content, whole=True).slice(place, 1)
+        recorded = stored["record"][0].as_py()
         archive = connection.execute(
             select(tables.playbook.c.archive).where(tables.playbook.c.sha256 == header["playbook"]["sha256"])
         ).scalar()
@@ -63,7 +65,7 @@ def replay(decision_id: str, *, workspace: str | Path) -> Replayed:
     missing += [] if archive is not None else [f"the playbook {header['playbook']['name']} {header['playbook']['sha256'][:12]}"]
     if header["nextbest"] != __version__:
         missing.append(f"Nextbest {header['nextbest']}, which recorded it (this is {__version__})")
-    again = _again(header, recorded, archive, int(decision_id.rpartition("-")[2])) if recorded and archive else None
+    again = _again(header, stored, archive, int(decision_id.rpartition("-")[2])) if recorded and archive else None
     return Replayed(decision_id, header, recorded, again, missing)
 
 
@@ -79,15 +81,15 @@ def located(connection: Connection, decision_id: str) -> tuple[Row[Any], int]:
     raise UsageError([Problem(f"decision {decision_id}", "not in this workspace", "take the id from messages.parquet")])
 
 
-def _again(header: dict[str, Any], record: str, archive: bytes, place: int) -> str:
-    said = json.loads(record)
+def _again(header: dict[str, Any], stored: pa.Table, archive: bytes, place: int) -> str:
+    said = json.loads(stored["record"][0].as_py())
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
         with zipfile.ZipFile(io.BytesIO(archive)) as files:
             files.extractall(Path(temp) / "playbook")
         book = bound(load(Path(temp) / "playbook"), date.fromisoformat(header["as_of"]))
         job = Job(book, engine, datetime.fromisoformat(header["moment"]))
-        engine.load("stored", pa.table({"customer": [said["customer"]], "record": [record]}))
-        _inputs(job, header, scored=said["inputs"] is not None)
+        engine.load("stored", stored)
+        _inputs(job, header, scored=said["verdicts"] is not None)
         engine.create(Stage("places", "one customer", f"select {job.key}, {place} as place_in_run from everyone"))
         _left_alone(job, book, said)
         job.score()
@@ -103,15 +105,9 @@ def _again(header: dict[str, Any], record: str, archive: bytes, place: int) -> s
 
 def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     """Features from the stored inputs, and what was usual in the batch."""
-    types = dict(header["inputs"])
-    own = types[job.key.strip('"')]
+    own = next(kind for name, kind, *_ in job.engine.rows("describe stored") if name == INPUT + job.key.strip('"'))
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
-    values = ", ".join(
-        f"cast(record -> 'inputs' -> {place} as {kind}) as {quote(name)}"
-        if kind.endswith("[]")
-        else f"cast(record -> 'inputs' ->> {place} as {kind}) as {quote(name)}"
-        for place, (name, kind) in enumerate(types.items())
-    )
+    values = ", ".join(f"{quote(INPUT + name)} as {quote(name)}" for name in inputs(job.book))
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
     usual = ", ".join(f"cast({value!r} as double) as {quote(name)}" for name, value in header["population"].items())
     job.engine.create(Stage("population", "one row", f"select {usual}"))
@@ -120,7 +116,7 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
 
 def _left_alone(job: Job, book: Bound, said: dict[str, Any]) -> None:
     """Who was not scored has no inputs stored: a holdout is drawn again, an objection is taken as recorded."""
-    rule = said["held_by"] if said["inputs"] is None else None
+    rule = said["held_by"] if said["verdicts"] is None else None
     if rule is not None and rule.startswith("holdout:"):
         rule = next((f"holdout:{item.name}" for item in book.contact.holdouts if item.holds(said["customer"])), None)
     where = "" if rule is not None else " where false"

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, Table, func, select
 
-from nextbest.engines.duckdb import digests
 from nextbest.plan.records import INDEX
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, fetch_all
@@ -115,7 +114,7 @@ def _content(
     kept, seals = table.filter(table["record"].is_valid()), item.digests
     if empty:
         seals = b"".join(seals[32 * place : 32 * place + 32] for place in range(item.records) if place not in empty)
-    if digests(kept) != seals:
+    if ledger.digests(kept) != seals:
         found.faults.append(f"a record of entry {item.seq} was altered")
     if item.kind in counted:
         counted[item.kind] += len(kept)
@@ -172,9 +171,10 @@ def _counts(connection: Connection, found: Verified, counted: dict[str, int]) ->
     found.faults += [
         f"the table {name} holds {rows[name]} rows, the ledger {count}" for name, count in counted.items() if rows[name] != count
     ]
-    known = {run_id for (run_id,) in connection.execute(select(tables.entry.c.run_id).where(tables.entry.c.run_id.is_not(None)).distinct())}
-    runs = set(connection.execute(select(r.run_id).where(r.recorded.is_not(None))).scalars())
-    found.faults += [f"run {run_id} is marked as recorded otherwise than in the ledger" for run_id in sorted(known ^ runs)]
+    headers = connection.execute(select(tables.entry.c.run_id, tables.entry.c.header).where(tables.entry.c.run_id.is_not(None)))
+    known = {(run_id, _parsed(found, 0, header).get("recorded")) for run_id, header in headers}
+    runs = {tuple(row) for row in connection.execute(select(r.run_id, r.recorded).where(r.recorded.is_not(None)))}
+    found.faults += [f"run {run_id} is marked otherwise than in the ledger" for run_id, _ in sorted(known ^ runs, key=str)]
 
 
 def _erased(connection: Connection, found: Verified) -> None:

@@ -29,9 +29,11 @@ run = Table(
     Column("run_id", String(32), primary_key=True),
     Column("attempt", Integer, nullable=False),
     Column("lease_until", BigInteger),
+    Column("last_send_at", BigInteger),
     Column("recorded", BigInteger),
 )
-"""A batch that contacts customers. Its rows in `decision` count while the lease runs, and for good once recorded."""
+"""A batch that contacts customers. Its rows in `decision` count while the lease runs, and for good once recorded.
+`last_send_at`: no message of it goes out later."""
 
 decision = Table(
     "decision",
@@ -47,7 +49,7 @@ decision = Table(
     Column("send_at", BigInteger),
     Column("held_by", Text),
     Index("decision_customer", "customer"),
-    Index("decision_send_at", "send_at"),
+    sqlite_with_rowid=False,
 )
 """One customer's decision: a contact where `send_at` is set, else `held_by` says what held it back."""
 

@@ -37,9 +37,9 @@ def upgrade() -> None:
         sa.Column("send_at", sa.BigInteger(), nullable=True),
         sa.Column("held_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "place"),
+        sqlite_with_rowid=False,
     )
     op.create_index("decision_customer", "decision", ["customer"], unique=False)
-    op.create_index("decision_send_at", "decision", ["send_at"], unique=False)
     op.create_table(
         "entry",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("last_send_at", sa.BigInteger(), nullable=True),
         sa.Column("recorded", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("run_id"),
     )

@@ -1,0 +1,176 @@
+"""The contact policy in SQL against a plain reading of it in Python, over random pasts; and what it promises, whatever
+the order in which things happen."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.plan.contact import HISTORY, SUPPRESSIONS
+from nextbest.playbook.bind import bound
+from nextbest.playbook.contact import ANSWERS, DAY, DAYS
+from nextbest.playbook.load import load
+from nextbest.services.job import Job
+
+BOOK = bound(load("bank-kz"), date(2025, 8, 31))
+OFFERS = {offer.id: offer for offer in BOOK.offers}
+PLACES = list(OFFERS)
+MOMENT = datetime(2025, 9, 1, 7, tzinfo=UTC)  # noon in Almaty, a Monday
+NOW = int(MOMENT.timestamp())
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def event_rows(event, offer, happened, decision):
+    return {
+        "event": event, "decision_id": decision, "offer": offer, "category": OFFERS[offer].model.category,
+        "channel": "push", "purpose": "marketing", "lane": "marketing", "happened": happened,
+    }  # fmt: skip
+
+
+@st.composite
+def pasts(draw):
+    """Contacts (some ahead of now) and answers to them, in whole hours so that windows' edges are hit."""
+    events = []
+    for number in range(draw(st.integers(0, 6))):
+        sent = NOW + 3600 * draw(st.one_of(st.integers(-24 * 100, 24 * 9), st.sampled_from([-168, -167, -169, 0, 168, 167])))
+        offer = draw(st.sampled_from(PLACES[:4]))
+        contact = event_rows("contact", offer, sent, f"d{number}")
+        contact["channel"] = draw(st.sampled_from(["push", "push", "sms"]))
+        contact["lane"] = contact["purpose"] = draw(st.sampled_from(["marketing", "marketing", "service"]))
+        events.append(contact)
+        if draw(st.booleans()):
+            kind = draw(st.sampled_from(["delivered", "clicked", "accepted", "refused", "ignored"]))
+            events.append({**contact, "event": kind, "happened": sent + 3600 * draw(st.integers(-5, 300))})
+    rests = []
+    if draw(st.integers(0, 5)) == 0:
+        scope, what = draw(
+            st.sampled_from([("all", None), ("offer", PLACES[0]), ("category", "cards"), ("channel", "push"), ("channel", "sms")])
+        )
+        rests.append({"scope": scope, "what": what, "until": NOW + 3600 * draw(st.integers(-50, 50))})
+    ranking = draw(st.permutations(range(1, 5)))[: draw(st.integers(1, 4))]
+    return events, rests, ranking, draw(st.booleans())
+
+
+def in_sql(customers, moment=MOMENT):
+    """Customer → (place, held_by, send_at, resting places), by the engine."""
+    with DuckDBEngine(Path("/tmp")) as engine:
+        codes = range(len(customers))
+        table = {"client_code": codes, "consent_marketing": [agreed for *_, agreed in customers], "time_zone": [None] * len(customers)}
+        engine.load(
+            "features",
+            pa.table(table, pa.schema([("client_code", pa.int64()), ("consent_marketing", pa.bool_()), ("time_zone", pa.string())])),
+        )
+        engine.load("scored", pa.table({"client_code": codes, "ranking": [list(ranking) for _, _, ranking, _ in customers]}))
+        for name, columns, place in (("history", HISTORY, 0), ("suppressions", SUPPRESSIONS, 1)):
+            rows = [{"client_code": code, **row} for code, customer in zip(codes, customers, strict=True) for row in customer[place]]
+            kinds = {"varchar": pa.string(), "bigint": pa.int64()}
+            engine.load(
+                name, pa.Table.from_pylist(rows, pa.schema([("client_code", pa.int64()), *((n, kinds[k]) for n, k in columns.items())]))
+            )
+        Job(BOOK, engine, moment).hold()
+        found = engine.rows(
+            "select client_code, place, held_by, send_at, list_transform(resting, lambda r: (r.place, r.rule)) from contacted"
+        )
+    return {code: (place, held, at, dict(resting or [])) for code, place, held, at, resting in found}
+
+
+def window_is_full(times, at, seconds, most):
+    """Whether, with a contact at `at`, some window (t - seconds, t] holds more than `most`."""
+    together = [*times, at]
+    return any(sum(end - seconds < time <= end for time in together) > most for end in together if end - seconds < at <= end)
+
+
+def in_python(events, rests, ranking, agreed, at):
+    """The same, read from the policy's own words."""
+    policy, resting = BOOK.contact, {}
+    answered = lambda c: any(  # noqa: E731
+        e["decision_id"] == c["decision_id"] and e["event"] in ANSWERS and e["happened"] <= c["happened"] + policy.ignored_after
+        for e in events
+    )
+    contacts = [e for e in events if e["event"] == "contact"]
+    ignored = [
+        {**c, "event": "ignored", "happened": c["happened"] + policy.ignored_after}
+        for c in contacts
+        if c["happened"] + policy.ignored_after <= NOW and not answered(c)
+    ]
+    for place, (name, offer) in enumerate(OFFERS.items(), 1):
+        for cap in policy.caps:
+            times = [
+                c["happened"] for c in contacts
+                if c["lane"] == cap.lane and cap.channel in (None, c["channel"]) and cap.purpose in (None, c["purpose"])
+            ]  # fmt: skip
+            if window_is_full(times, at, cap.seconds, cap.at_most):
+                resting.setdefault(place, f"cap:{cap.name}")
+        for rest in policy.cool_offs:
+            mine = {"offer": name, "category": offer.model.category}[rest.scope]
+            last = [
+                e for e in [*events, *ignored] if e["event"] == rest.after and e[rest.scope] == mine and e["happened"] > at - rest.seconds
+            ]
+            if len(last) >= rest.times:
+                resting.setdefault(place, f"cool_off:{rest.name}")
+        for item in rests:
+            mine = {"all": None, "offer": name, "category": offer.model.category, "channel": "push"}[item["scope"]]
+            if item["what"] == mine and item["until"] > at:
+                resting.setdefault(place, "suppressed")
+    free = [place for place in ranking if agreed and place not in resting]
+    held = None if free else "consent" if not agreed else resting[ranking[0]]
+    return (free or ranking)[0], held, at, resting
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(pasts(), min_size=1, max_size=25))
+def test_sql_and_python_hold_back_the_same(customers):
+    found = in_sql(customers)
+    for code, customer in enumerate(customers):
+        assert found[code] == in_python(*customer, at=NOW), customer
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(st.tuples(st.integers(0, 24 * 30), st.sampled_from(["none", "clicked", "refused", "accepted"])), min_size=10, max_size=25))
+def test_whatever_the_order_no_promise_is_broken(steps):
+    """Moments come in any order, answers as they like: looking back, no window was ever too full, no rest broken, no hour quiet."""
+    events: list[dict] = []
+    for number, (hours, answer) in enumerate(steps):
+        moment = MOMENT + timedelta(hours=hours)
+        [(place, held, at, _)] = in_sql([(events, [], [1, 2, 3], True)], moment).values()
+        if held is not None:
+            continue
+        contact = event_rows("contact", PLACES[place - 1], at, f"d{number}")
+        for other in events:  # an offer refused or accepted is not made again while it rests
+            if other["event"] in ("refused", "accepted") and other["offer"] == contact["offer"]:
+                rest = next(r for r in BOOK.contact.cool_offs if r.after == other["event"] and r.scope == "offer")
+                assert not other["happened"] <= at < other["happened"] + rest.seconds
+        events.append(contact)
+        if answer != "none":
+            events.append({**contact, "event": answer, "happened": at + 1800})
+    sent = sorted(e["happened"] for e in events if e["event"] == "contact")
+    for cap in BOOK.contact.caps:
+        assert all(sum(end - cap.seconds < time <= end for time in sent) <= cap.at_most for end in sent)
+    for at in sent:
+        local = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo("Asia/Almaty"))
+        assert 10 <= local.hour < 20 and local.weekday() != DAYS.index("sun")
+
+
+def test_the_edges_of_a_week():
+    """Three contacts exactly a week ago do not count; a second later they would."""
+    week = [event_rows("contact", PLACES[3], NOW - 7 * DAY, f"d{n}") for n in range(3)]
+    late = [event_rows("contact", PLACES[3], NOW - 7 * DAY + 1, f"d{n}") for n in range(3)]
+    found = in_sql([(week, [], [1], True), (late, [], [1], True)])
+    assert found[0][1] is None and found[1][1] == "cap:week"
+
+
+@pytest.mark.parametrize("months", [3, 10])  # clocks change at the end of both
+def test_hours_hold_across_a_change_of_clocks(months):
+    from nextbest.playbook.contact import next_opening
+
+    sending = BOOK.model.contact.lanes["marketing"].sending
+    for hour in range(24 * 10):
+        moment = datetime(2025, months, 24, tzinfo=UTC) + timedelta(hours=hour)
+        opening = next_opening(moment, "Europe/Berlin", sending)
+        local = opening.astimezone(ZoneInfo("Europe/Berlin"))
+        assert opening >= moment and 10 <= local.hour < 20 and local.weekday() != 6
