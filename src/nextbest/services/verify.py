@@ -111,7 +111,8 @@ def _content(
     found.taken_out += len(empty)
     if empty != taken or len(table) != item.records:
         found.faults.append(f"entry {item.seq} lacks records that nothing says were taken out")
-    kept, seals = table.filter(table["record"].is_valid()), item.digests
+    placed = table.append_column("position", pa.array(range(len(table)), pa.int64()))
+    kept, seals = placed.filter(placed["record"].is_valid()), item.digests
     if empty:
         seals = b"".join(seals[32 * place : 32 * place + 32] for place in range(item.records) if place not in empty)
     if ledger.digests(kept) != seals:
@@ -128,18 +129,20 @@ def _index(connection: Connection, item: Any, kept: pa.Table) -> int:
     if item.kind == "decision":
         header = json.loads(item.header)
         d = tables.decision.c
-        rows = select(d.customer, *(d[name] for name in INDEX)).where(
-            d.run_id == item.run_id, d.place >= header["first"], d.place < header["first"] + item.records
+        first, names = header["first"], ["customer", *INDEX]
+        rows = select((d.place - first).label("position"), d.customer, *(d[name] for name in INDEX)).where(
+            d.run_id == item.run_id, d.place >= first, d.place < first + item.records
         )
-        names = ["customer", *INDEX]
-        schema = pa.schema([(name, pa.int64() if name == "send_at" else pa.string()) for name in names])
+        schema = pa.schema([(name, pa.int64() if name in ("position", "send_at") else pa.string()) for name in ("position", *names)])
         indexed = fetch_all(connection, rows, schema)
     else:
         table = _INDEXED[item.kind]
         names = [column.name for column in table.columns]
         indexed = _rows_of(connection, table, kept)
-    said = ", ".join(f"record ->> '{name}' as \"{name}\"" for name in names)
-    shown = ", ".join(f'cast("{name}" as varchar) as "{name}"' for name in names)
+    said = ", ".join(f"record ->> '{name}'" for name in names)
+    shown = ", ".join(f'cast("{name}" as varchar)' for name in names)
+    if item.kind == "decision":
+        said, shown = f"position, {said}", f"position, {shown}"
     with duckdb.connect() as engine:
         engine.register("kept", kept)
         engine.register("indexed", indexed)

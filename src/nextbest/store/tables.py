@@ -60,7 +60,7 @@ consent = Table(
     Column("customer", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("channel", Text),
-    Column("granted", Boolean, nullable=False),
+    Column("granted", Boolean(create_constraint=True, name="granted_is_boolean"), nullable=False),
     Column("happened", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -92,7 +92,7 @@ outcome = Table(
     Column("customer", Text, nullable=False),
     Column("event", String(20), nullable=False),
     Column("happened", BigInteger, nullable=False),
-    Column("attributed", Boolean, nullable=False),
+    Column("attributed", Boolean(create_constraint=True, name="attributed_is_boolean"), nullable=False),
     Index("outcome_decision", "run_id", "place"),
     Index("outcome_customer", "customer"),
 )

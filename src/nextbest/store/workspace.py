@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from nextbest.errors import Problem, StoreError, UsageError
 from nextbest.store.tables import note
@@ -28,7 +29,7 @@ from nextbest.store.tables import note
 _LOCK = 0x6E6578746265  # any number will do, so long as nobody else's is the same
 _WAIT_SECONDS = 60
 _BATCH = 50_000
-_BULK = {"synchronous": "full", "journal_mode": "wal", "secure_delete": "on"}
+PRAGMAS = {"synchronous": "full", "journal_mode": "wal", "secure_delete": "on"}
 
 
 class Workspace:
@@ -173,12 +174,13 @@ def _engine(place: str) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError([Problem(place, f"cannot be made: {error.strerror}", "name a folder")]) from None
-    engine = create_engine(f"sqlite:///{folder / 'nextbest.db'}", connect_args={"timeout": _WAIT_SECONDS})
+    # No connection is kept open: on a file that was removed meanwhile, writing would seem to succeed.
+    engine = create_engine(f"sqlite:///{folder / 'nextbest.db'}", connect_args={"timeout": _WAIT_SECONDS}, poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so, below
-        for name, value in _BULK.items():
+        for name, value in PRAGMAS.items():
             connection.execute(f"pragma {name} = {value}")
 
     @event.listens_for(engine, "begin")

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("customer", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=True),
-        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("granted", sa.Boolean(create_constraint=True, name="granted_is_boolean"), nullable=False),
         sa.Column("happened", sa.BigInteger(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -75,7 +75,7 @@ def upgrade() -> None:
         sa.Column("customer", sa.Text(), nullable=False),
         sa.Column("event", sa.String(length=20), nullable=False),
         sa.Column("happened", sa.BigInteger(), nullable=False),
-        sa.Column("attributed", sa.Boolean(), nullable=False),
+        sa.Column("attributed", sa.Boolean(create_constraint=True, name="attributed_is_boolean"), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_index("outcome_customer", "outcome", ["customer"], unique=False)
