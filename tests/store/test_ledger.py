@@ -82,7 +82,8 @@ def test_a_record_carries_all_that_made_it(town):
     found = nb.replay(town.decision(run, 1), workspace=town.place)
     record = json.loads(found.recorded)
     assert record["customer"] == "1" and record["offer"] == "travel-card" and record["text"] == run.messages.message[0]
-    assert {row[0] for row in record["verdicts"]} == set(run.decisions.offer)
+    verdicts = {item["offer"]: row[0] for item, row in zip(found.header["offered"], record["verdicts"], strict=True)}
+    assert verdicts == dict(zip(run.decisions.offer, run.decisions.verdict, strict=True))
     assert found.header["as_of"] == "2025-08-31" and found.header["playbook"]["sha256"] == run.record["playbook"]["sha256"]
     assert found.header["data"]["sha256"] == run.record["data"]["sha256"]
     assert {"seed", "engine", "nextbest", "population"} <= set(found.header)

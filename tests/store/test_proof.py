@@ -244,16 +244,17 @@ def test_a_forger_is_always_found(town, place, capsys):
 
 COLUMNS = {
     "entry": ["seq", "kind", "run_id", "header", "records", "digests", "content", "previous", "hash"],
-    "decision": ["run_id", "place", "customer", "offer", "category", "channel", "purpose", "lane", "send_at", "held_by"],
+    "decision": ["run_id", "place", "customer", "offer", "send_at", "held_by"],
     "consent": ["consent_id", "customer", "purpose", "channel", "granted", "happened", "actor", "source"],
     "suppression": ["suppression_id", "customer", "scope", "what", "until", "happened", "actor", "source"],
     "outcome": ["event_id", "run_id", "place", "customer", "event", "happened", "attributed"],
     "run": ["run_id", "recorded"],
     "playbook": ["sha256", "archive"],
     "erased": ["digest"],
+    "offered": ["run_id", "offer", "category", "channel", "purpose", "lane", "attribution"],
 }
 KEYS = {"entry": "seq", "decision": "run_id || '-' || place", "consent": "consent_id", "suppression": "suppression_id",
-        "outcome": "event_id", "run": "run_id", "playbook": "sha256", "erased": "digest"}  # fmt: skip
+        "outcome": "event_id", "run": "run_id", "playbook": "sha256", "erased": "digest", "offered": "run_id || offer"}  # fmt: skip
 
 
 def forge(database, kind, chance):

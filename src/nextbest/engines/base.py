@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
-        """A result as Arrow, so many rows at a time. Nothing else may run until it is read."""
+        """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
         ...
 
     def export(self, select: str, path: Path) -> None:

@@ -82,8 +82,8 @@ class DuckDBEngine:
         self.connection.unregister("nextbest_arrow")
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
-        """A result as Arrow, so many rows at a time. Nothing else may run until it is read."""
-        return self.connection.execute(select).to_arrow_reader(size)
+        """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
+        return self.connection.cursor().execute(select).to_arrow_reader(size)
 
     def export(self, select: str, path: Path) -> None:
         """Write a result to one file, Parquet or CSV by its ending."""

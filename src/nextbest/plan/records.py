@@ -1,20 +1,20 @@
 """The decision as it goes into the ledger: one JSON text per customer, with all that made it.
 
-`past` is what the contact policy saw; `verdicts` has a row per offer (VERDICT). Beside the text stand the inputs,
+`past` is what the contact policy saw; `verdicts` has a row per offer. Beside the text stand the inputs,
 everything the rules saw; from them and the past, `replay` makes the same text again, byte for byte.
 """
 
 from nextbest.plan.candidates import verdict
-from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of, lane_of
+from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of
 from nextbest.plan.stage import Stage, listing, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.rules.parse import cell
 
-INDEX = ("offer", "category", "channel", "purpose", "lane", "send_at", "held_by")
+INDEX = ("offer", "send_at", "held_by")
 """Columns of a record that stand beside it in the workspace's index."""
 
-VERDICT = ("offer", "verdict", "failed", "benefit", "propensity", "rank", "held_by")
-"""The values of one row of `verdicts`."""
+VERDICT = ("verdict", "failed", "benefit", "propensity", "rank", "held_by")
+"""The values of one row of `verdicts`: a row per offer, in the order in which the entry's header names them."""
 
 
 def inputs(bound: Bound) -> list[str]:
@@ -27,10 +27,12 @@ def inputs(bound: Bound) -> list[str]:
 
 
 def places(bound: Bound) -> Stage:
-    """Every customer's place in the run, by code. Grain: one customer."""
+    """Every customer's place in the run, by code, in that order. Grain: one customer."""
     key = key_of(bound)
     customers = quote(bound.model.business.customers)
-    return Stage("places", "one customer", f"select {key}, row_number() over (order by {key}) - 1 as place_in_run from {customers}")
+    return Stage(
+        "places", "one customer", f"select {key}, row_number() over (order by {key}) - 1 as place_in_run from {customers} order by 2"
+    )
 
 
 def past(bound: Bound) -> Stage:
@@ -54,14 +56,10 @@ def records(bound: Bound, source: str = "places") -> Stage:
     verdicts = ", ',', ".join(_verdict(offer, place) for place, offer in enumerate(bound.offers, 1))
     index = [
         f"{_by_place([offer.id for offer in bound.offers])} as offer",
-        f"{_by_place([offer.model.category for offer in bound.offers])} as category",
-        f"case when c.place is not null then {text(bound.model.business.channel)} end as channel",
-        f"{_by_place([offer.model.purpose for offer in bound.offers])} as purpose",
-        f"{_by_place([lane_of(bound, offer) for offer in bound.offers])} as lane",
         f"case when {held} is null then c.send_at end as send_at",
         f"{held} as held_by",
     ]
-    words = {name: _word(name) for name in ("offer", "category", "channel", "purpose", "lane", "held_by", "language", "treatment")}
+    words = {name: _word(name) for name in ("offer", "held_by", "language", "treatment")}
     pairs = {
         "customer": "cast(to_json(customer) as varchar)",
         **words,
@@ -74,25 +72,23 @@ def records(bound: Bound, source: str = "places") -> Stage:
     return Stage(
         "records",
         "one customer",
-        f"""select {key}, place, customer, {", ".join(INDEX)}, concat('{{', {record}, '}}') as record
+        f"""select {key}, place, customer, {", ".join(INDEX)}, verdicts is not null as inputs_kept, concat('{{', {record}, '}}') as record
 from (select p.{key}, p.place_in_run as place, cast(p.{key} as varchar) as customer,
   {listing(index)},
-  d.language, m.treatment, case when {held} is null then m.message end as text,
+  m.language, m.treatment, case when {held} is null then m.message end as text,
   case when t.{key} is not null then json_array(t.events, t.rests) end as past,
   case when s.{key} is not null then concat('[', {verdicts}, ']') end as verdicts
 from {source} as p
 left join left_alone as a using ({key}) left join scored as s using ({key})
-left join contacted as c using ({key}) left join addressed as d using ({key}) left join messages as m using ({key})
-left join past as t using ({key}))
-order by place""",
+left join contacted as c using ({key}) left join messages as m using ({key})
+left join past as t using ({key}))""",
     )
 
 
-def with_inputs(bound: Bound) -> str:
-    """The records with their inputs beside them, by place."""
-    key = key_of(bound)
-    columns = ", ".join(f"f.{quote(name)} as {quote(INPUT + name)}" for name in inputs(bound))
-    return f"select r.customer, r.record, {columns} from records as r left join features as f using ({key}) order by r.place"
+def input_columns(bound: Bound) -> str:
+    """The inputs as they stand beside a record, in the customers' order. Grain: one customer who was scored."""
+    columns = ", ".join(f"{quote(name)} as {quote(INPUT + name)}" for name in inputs(bound))
+    return f"select {columns} from features"
 
 
 INPUT = "input "
@@ -126,7 +122,7 @@ def _verdict(offer: BoundOffer, place: int) -> str:
     rank = _number(f"nullif(list_position(s.ranking, {place}), 0)")
     held = f"case when c.resting is not null then {_word(f'list_filter(c.resting, lambda r: r.place = {place})[1].rule')} else 'null' end"
     values = [
-        text(f'["{offer.id}","'), verdict(offer, place), text('","'), failed, text('",'), _number(col("benefit")), "','",
-        _number(f"round({col('propensity')}, 6)"), "','", rank, "','", held, "']'",
+        text('["'), verdict(offer, place), text('","'), failed, text('",'), _number(col("benefit")), "','",
+        _number(f"cast({col('propensity')} as decimal(9, 6))"), "','", rank, "','", held, "']'",
     ]  # fmt: skip
     return ", ".join(values)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, select
 
 from nextbest.errors import Problem, StoreError, UsageError
-from nextbest.plan.records import INPUT
+from nextbest.plan.records import INPUT, VERDICT
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
 from nextbest.services.replay import located
@@ -53,6 +53,10 @@ def _decisions(connection: Connection, code: str) -> list[dict[str, Any]]:
         record = json.loads(row["record"])
         inputs = {name.removeprefix(INPUT): value for name, value in row.items() if name.startswith(INPUT) and value is not None}
         kept = {name: header[name] for name in ("as_of", "moment", "playbook", "data", "engine", "nextbest")}
+        offers = [item["offer"] for item in header["offered"]]
+        record["verdicts"] = {
+            name: dict(zip(VERDICT, row, strict=True)) for name, row in zip(offers, record["verdicts"] or [], strict=False)
+        }
         found.append(
             {"decision_id": f"{run_id}-{place}", **kept, **record, "inputs": inputs, "send_at": _shown("send_at", record["send_at"])}
         )

@@ -130,7 +130,7 @@ class _Batch:
             (f"reading {customers}", self._customers),
             *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
             *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
-            ("computing features", self.job.features),
+            ("computing features", self._features),
             ("scoring offers", self.job.score),
             ("applying the contact policy", self._hold),
             ("writing messages", self.job.write),
@@ -157,6 +157,14 @@ class _Batch:
         self.reading.customers()
         self._make(features.left_alone(self.book, holdouts=self.memory is not None, erased_salt=salt))
         self._make(records.places(self.book))
+
+    def _features(self) -> None:
+        self.job.features()
+        business = self.book.model.business
+        for name in business.sources:  # the rows have been summed: what comes next needs the room
+            kept = f"{name}_rows" if name == business.customers else name
+            for table in (kept, f"{name}_cells"):
+                self.engine.execute(f"drop table if exists {quote(table)}")
 
     def _hold(self) -> None:
         if self.memory:

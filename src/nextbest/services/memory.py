@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from nextbest.errors import Problem, StoreError
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
-from nextbest.plan.records import INDEX, with_inputs
+from nextbest.plan.records import INDEX, INPUT, input_columns
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.plan.staging import REMEMBERED
 from nextbest.services.job import Job
@@ -117,6 +118,7 @@ class Memory:
         values = {"attempt": self.attempt, "lease_until": at + job.book.contact.lease, "last_send_at": last, "recorded": None}
         if known is None:
             connection.execute(tables.run.insert().values(run_id=self.run_id, **values))
+            connection.execute(tables.offered.insert(), self._offered(job))
         else:
             connection.execute(update(tables.run).where(tables.run.c.run_id == self.run_id).values(**values))
         insert_all(connection, tables.decision, job.engine.batches(self._promises(job), PART).read_all())
@@ -129,23 +131,27 @@ class Memory:
         )
         connection.execute(delete(tables.decision).where(tables.decision.c.run_id.in_(ended)))
 
-    def _promises(self, job: Job) -> str:
-        offers = {place: offer for place, offer in enumerate(job.book.offers, 1)}
+    def _offered(self, job: Job) -> list[dict[str, Any]]:
         purposes = job.book.model.contact.purposes
+        return [
+            {
+                "run_id": self.run_id, "offer": offer.id, "category": offer.model.category, "channel": job.book.model.business.channel,
+                "purpose": offer.model.purpose, "lane": purposes[offer.model.purpose].lane,
+                "attribution": job.book.contact.attribution[offer.id],
+            }
+            for offer in job.book.offers
+        ]  # fmt: skip
 
-        def by_place(values: dict[int, str]) -> str:
-            return "case place " + " ".join(f"when {place} then {text(value)}" for place, value in values.items()) + " end"
-
+    def _promises(self, job: Job) -> str:
+        offers = " ".join(f"when {place} then {text(offer.id)}" for place, offer in enumerate(job.book.offers, 1))
         return f"""select {text(self.run_id)} as run_id, cast(place_in_run as integer) as place, cast({job.key} as varchar) as customer,
-  {by_place({p: o.id for p, o in offers.items()})} as offer, {by_place({p: o.model.category for p, o in offers.items()})} as category,
-  {text(job.book.model.business.channel)} as channel, {by_place({p: o.model.purpose for p, o in offers.items()})} as purpose,
-  {by_place({p: purposes[o.model.purpose].lane for p, o in offers.items()})} as lane, send_at, cast(null as varchar) as held_by
+  case place {offers} end as offer, send_at, cast(null as varchar) as held_by
 from contacted join places using ({job.key}) where held_by is null order by place_in_run"""
 
     def _past(self, connection: Connection, job: Job) -> None:
         since = job.seconds - job.book.contact.lookback
         d, o, s = tables.decision, tables.outcome, tables.suppression
-        columns = [d.c.customer, d.c.run_id, d.c.place, d.c.offer, d.c.category, d.c.channel, d.c.purpose, d.c.lane]
+        columns = [d.c.customer, d.c.run_id, d.c.place, d.c.offer]
         lasting = select(tables.run.c.run_id).where(tables.run.c.last_send_at > since)
         contacts = select(*columns, d.c.send_at).where(d.c.run_id.in_(lasting), d.c.send_at > since)
         answers = select(*columns, o.c.happened, o.c.event).join(o, and_(o.c.run_id == d.c.run_id, o.c.place == d.c.place))
@@ -164,9 +170,15 @@ from contacted join places using ({job.key}) where held_by is null order by plac
                 pa.schema([("customer", _TEXT), ("scope", _TEXT), ("what", _TEXT), ("until", _INT)]),
             ),
         )
-        events = "select *, 'contact' as event from past_contacts union all by name select * from past_answers"
+        f = tables.offered.c
+        about = select(f.run_id, f.offer, f.category, f.channel, f.purpose, f.lane)
+        engine.load("past_offers", fetch_all(connection, about, pa.schema([(c.name, _TEXT) for c in about.selected_columns])))
+        events = (
+            "from (select *, 'contact' as event from past_contacts union all by name select * from past_answers) "
+            "join past_offers using (run_id, offer)"
+        )
         named = ", ".join("run_id || '-' || place as decision_id" if name == "decision_id" else quote(name) for name in HISTORY)
-        self._of_customers(job, "history", f"select customer, {named} from ({events})")
+        self._of_customers(job, "history", f"select customer, {named} {events}")
         self._of_customers(job, "suppressions", "from past_suppressions")
 
     def _of_customers(self, job: Job, name: str, rows: str) -> None:
@@ -209,18 +221,23 @@ from contacted join places using ({job.key}) where held_by is null order by plac
                     if not self._more_withdrawn(connection, job):
                         self._append(connection, job, parts)
                         self.recorded = True
-                        return
+                        break
             except _TakenOver:
                 self.reserve(job)
                 job.write()
+        job.engine.execute("drop table records")
 
     def _seal(self, job: Job, temp: Path) -> list[_Part]:
         """The records with their inputs, part by part: two are sealed while the engine reads on, the rest waits on disk."""
         waiting: deque[Future[_Part]] = deque()
         parts: list[_Part] = []
-        with job.engine.batches(with_inputs(job.book), PART) as reader, ThreadPoolExecutor(2) as pool:
-            for number, rows in enumerate(_in_parts(reader)):
-                waiting.append(pool.submit(_sealed_part, rows, number * PART, temp / f"part-{number}"))
+        if job.engine.rows("select 1 from records where place <> rowid limit 1"):  # a join that spilled may mix them
+            job.engine.create(Stage("records", "one customer", "from records order by place"))
+        records = job.engine.batches("select place, customer, record, inputs_kept from records", PART)
+        with ThreadPoolExecutor(2) as pool:
+            for rows in _with_inputs(_in_parts(records), job.engine.batches(input_columns(job.book), PART), job.key.strip('"')):
+                first = len(parts) + len(waiting)
+                waiting.append(pool.submit(_sealed_part, rows, first * PART, temp / f"part-{first}"))
                 if len(waiting) > 2:
                     parts.append(waiting.popleft().result())
             return [*parts, *(item.result() for item in waiting)]
@@ -249,7 +266,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
             "run_id": self.run_id,
             "recorded": at,
             "playbook": {**self.header["playbook"], "archive": hashlib.sha256(archive).hexdigest()},
-            "attribution": job.book.contact.attribution,
+            "offered": self._offered(job),
             "population": {name: float(value) for name, value in self._population(job).items()},
         }
         for part in parts:
@@ -297,7 +314,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
 
 
 def _in_parts(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """The rows in tables of PART rows, the last one shorter; one empty table where there is none."""
+    """The rows in tables of PART rows, the last one shorter."""
     waiting = reader.schema.empty_table()
     for batch in reader:
         waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
@@ -306,6 +323,28 @@ def _in_parts(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
             waiting = waiting[PART:]
     if len(waiting):
         yield waiting
+
+
+def _with_inputs(parts: Iterator[pa.Table], inputs: pa.RecordBatchReader, key: str) -> Iterator[pa.Table]:
+    """Each part with the inputs of its scored customers beside it.
+
+    Records and inputs both stand in the customers' order, so they are laid side by side rather than joined and sorted
+    once more; that they match is checked.
+    """
+    waiting = inputs.schema.empty_table()
+    for number, part in enumerate(parts):
+        scored = part["inputs_kept"].to_numpy()
+        need = int(scored.sum())
+        while len(waiting) < need:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([inputs.read_next_batch()])])
+        here, waiting = waiting[:need].combine_chunks(), waiting[need:]  # taking from many chunks is slow
+        codes = here[INPUT + key].cast(pa.string())
+        in_order = np.array_equal(part["place"].to_numpy(), np.arange(number * PART, number * PART + len(part)))
+        if not in_order or not codes.equals(part["customer"].filter(part["inputs_kept"])):
+            raise AssertionError("records and inputs do not stand in the same order")
+        beside = here.take(pa.array(np.where(scored, np.cumsum(scored) - 1, 0), mask=~scored)) if need else None
+        columns = {name: beside[name] if beside else pa.nulls(len(part), here[name].type) for name in here.column_names}
+        yield pa.table({"customer": part["customer"], "record": part["record"], **columns})
 
 
 def _sealed_part(rows: pa.Table, first: int, path: Path) -> _Part:

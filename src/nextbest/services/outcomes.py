@@ -1,6 +1,5 @@
 """Outcomes: what became of the messages. Each event lands once, at its own time, with the decision it answers."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +78,15 @@ def import_outcomes(
 
 def _load(connection: Connection, engine: DuckDBEngine) -> None:
     """What the events may be about: the decisions, the attribution windows of their runs, the events known already."""
-    d, o, e = tables.decision, tables.outcome, tables.entry
+    d, o, f = tables.decision, tables.outcome, tables.offered
     text_, int_ = pa.string(), pa.int64()
-    columns = [d.c.run_id, d.c.place, d.c.customer, d.c.offer, d.c.purpose, d.c.send_at]
+    columns = [d.c.run_id, d.c.place, d.c.customer, d.c.offer, d.c.send_at]
     kinds = pa.schema([(c.name, int_ if c.name in ("place", "send_at") else text_) for c in columns])
     recorded = select(*columns).join(tables.run, tables.run.c.run_id == d.c.run_id).where(tables.run.c.recorded.is_not(None))
     engine.load("decided", fetch_all(connection, recorded, kinds))
-    windows = {}
-    for run_id, header in connection.execute(select(e.c.run_id, e.c.header).where(e.c.kind == "decision")):
-        windows.update({(run_id, offer): seconds for offer, seconds in json.loads(header)["attribution"].items()})
-    rows = [{"run_id": run_id, "offer": offer, "seconds": seconds} for (run_id, offer), seconds in windows.items()]
-    engine.load("windows", pa.Table.from_pylist(rows, pa.schema([("run_id", text_), ("offer", text_), ("seconds", int_)])))
+    windows = select(f.c.run_id, f.c.offer, f.c.purpose, f.c.attribution)
+    kinds = pa.schema([("run_id", text_), ("offer", text_), ("purpose", text_), ("seconds", int_)])
+    engine.load("windows", fetch_all(connection, windows, kinds))
     known = select(o.c.event_id, o.c.run_id, o.c.place, o.c.event, o.c.happened)
     kinds = pa.schema([("event_id", text_), ("run_id", text_), ("place", int_), ("event", text_), ("happened", int_)])
     engine.load("known_events", fetch_all(connection, known, kinds))
@@ -122,7 +119,7 @@ left join ({by_offer}) as f on f.row = e.row""",
             "matched",
             "one row of the file",
             f"""select * exclude (twin), reason is null and not already and row = min(row) over (partition by event_id) as fresh from (
-  select l.*, d.customer, d.offer, d.purpose, k.event_id is not null as already, {twin} as twin,
+  select l.*, d.customer, d.offer, w.purpose, k.event_id is not null as already, {twin} as twin,
     coalesce(l.happened between d.send_at and d.send_at + w.seconds, false) as attributed,
     case when l.event_id is null then 'no_event_id' when l.event is null or l.event not in ({events}) then 'unknown_event'
       when l.happened is null then 'bad_time'

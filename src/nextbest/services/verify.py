@@ -51,6 +51,7 @@ def verify(workspace: str | Path, expected_head: str | None = None) -> Verified:
         _counts(connection, found, counted)
         _playbooks(connection, found)
         _erased(connection, found)
+        _offered(connection, found)
     return found
 
 
@@ -178,6 +179,17 @@ def _counts(connection: Connection, found: Verified, counted: dict[str, int]) ->
     known = {(run_id, _parsed(found, 0, header).get("recorded")) for run_id, header in headers}
     runs = {tuple(row) for row in connection.execute(select(r.run_id, r.recorded).where(r.recorded.is_not(None)))}
     found.faults += [f"run {run_id} is marked otherwise than in the ledger" for run_id, _ in sorted(known ^ runs, key=str)]
+
+
+def _offered(connection: Connection, found: Verified) -> None:
+    """What a run's contacts were about stands as its entries say."""
+    f, r = tables.offered, tables.run.c
+    rows = connection.execute(select(f).join(tables.run, r.run_id == f.c.run_id).where(r.recorded.is_not(None)))
+    kept = {tuple(row) for row in rows}
+    headers = connection.execute(select(tables.entry.c.header).where(tables.entry.c.kind == "decision")).scalars()
+    named = {tuple(item.get(c.name) for c in f.columns) for header in headers for item in _parsed(found, 0, header).get("offered", [])}
+    if kept != named:
+        found.faults.append("the table offered differs from the ledger")
 
 
 def _erased(connection: Connection, found: Verified) -> None:

@@ -42,16 +42,26 @@ decision = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("customer", Text, nullable=False),
     Column("offer", Text),
-    Column("category", Text),
-    Column("channel", Text),
-    Column("purpose", Text),
-    Column("lane", Text),
     Column("send_at", BigInteger),
     Column("held_by", Text),
     Index("decision_customer", "customer"),
     sqlite_with_rowid=False,
 )
 """One customer's decision: a contact where `send_at` is set, else `held_by` says what held it back."""
+
+offered = Table(
+    "offered",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("offer", Text, primary_key=True),
+    Column("category", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("attribution", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What a run's contacts about an offer are: the same for all of them. `attribution`: seconds in which an answer counts."""
 
 consent = Table(
     "consent",

@@ -29,7 +29,7 @@ from nextbest.store.tables import note
 _LOCK = 0x6E6578746265  # any number will do, so long as nobody else's is the same
 _WAIT_SECONDS = 60
 _BATCH = 50_000
-PRAGMAS = {"synchronous": "full", "journal_mode": "wal", "secure_delete": "on"}
+PRAGMAS = {"page_size": "32768", "synchronous": "full", "journal_mode": "wal", "secure_delete": "on"}
 
 
 class Workspace:

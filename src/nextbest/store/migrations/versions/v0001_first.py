@@ -30,10 +30,6 @@ def upgrade() -> None:
         sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("customer", sa.Text(), nullable=False),
         sa.Column("offer", sa.Text(), nullable=True),
-        sa.Column("category", sa.Text(), nullable=True),
-        sa.Column("channel", sa.Text(), nullable=True),
-        sa.Column("purpose", sa.Text(), nullable=True),
-        sa.Column("lane", sa.Text(), nullable=True),
         sa.Column("send_at", sa.BigInteger(), nullable=True),
         sa.Column("held_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "place"),
@@ -66,6 +62,18 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=40), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "offered",
+        sa.Column("run_id", sa.String(length=32), nullable=False),
+        sa.Column("offer", sa.Text(), nullable=False),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("attribution", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "offer"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "outcome",
