@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-small browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint bench bench-small bench-ledger browser duckdb2 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
 
 test: $(VENV)/.ready-dev        ## every test; the shared cases are used where they are there
 	$(BIN)/python -m pytest -n 2
+
+test-postgres: $(VENV)/.ready-dev  ## the workspace's tests on PostgreSQL too, on a server of their own (Debian: apt-get install postgresql)
+	tests/with_postgres $(BIN)/python -m pytest -n 2 tests/store
+
+proof: $(VENV)/.ready-dev       ## the promises in full, on SQLite and PostgreSQL: 200 kills, 1,000 forgeries, 8 processes (half an hour)
+	NEXTBEST_PROOF=full tests/with_postgres $(BIN)/python -m pytest -n 2 -s tests/store/test_proof.py
 
 lint: $(VENV)/.ready-dev        ## style and types
 	$(BIN)/ruff check src tests bench
@@ -21,6 +27,9 @@ bench: $(VENV)/.ready           ## 20M rows, 1M customers, beside the bare query
 
 bench-small: $(VENV)/.ready     ## the same with 20,000 customers
 	$(BIN)/python bench/decide.py --customers 20000
+
+bench-ledger: $(VENV)/.ready    ## what a workspace adds to a run of 1M customers
+	$(BIN)/python bench/ledger.py --customers 1000000
 
 browser: $(VENV)/.ready         ## pictures of the report, light and dark, wide and narrow (needs chromium)
 	$(BIN)/nextbest demo --out build/demo
