@@ -125,6 +125,8 @@ TAMPERING = {
     "an answer vanishes": lambda c: c.execute(delete(tables.outcome)),
     "a run counts as never recorded": lambda c: c.execute(update(tables.run).values(recorded=None)),
     "a playbook is changed": lambda c: c.execute(update(tables.playbook).values(archive=b"PK")),
+    "a run's contacts look long past": lambda c: c.execute(update(tables.run).values(last_send_at=0)),
+    "a cap is told of another lane": lambda c: c.execute(update(tables.offered).values(lane="service")),
     "an erasure is made up": lambda c: c.execute(tables.erased.insert().values(digest="0" * 64, happened=1)),
 }
 

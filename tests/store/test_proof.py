@@ -59,6 +59,10 @@ def test_processes_deciding_at_once_never_exceed_a_cap(town, processes):
     for code in range(1, 5):
         town.client(code)
     town.bank.write()
+    town.edit(
+        "params.yaml",
+        ("contacts_a_day: {unit: contacts, values: {2025-01-01: 1}", "contacts_a_day: {unit: contacts, values: {2025-01-01: 9}"),
+    )
     moments = [f"2025-09-{1 + n // 2:02}T{11 + 4 * (n % 2):02}:00" for n in range(processes)]
     running = [started(town, at, f"out-{n}") for n, at in enumerate(moments)]
     for process in running:

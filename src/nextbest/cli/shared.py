@@ -32,7 +32,7 @@ def told() -> Iterator[None]:
     except (KeyboardInterrupt, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
             raise
-        err.print("Stopped; nothing was written.", style="red")
+        err.print("Stopped; no output was written.", style="red")
         raise typer.Exit(130) from None
 
 

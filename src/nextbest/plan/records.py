@@ -27,9 +27,9 @@ def inputs(bound: Bound) -> list[str]:
 
 
 def places(bound: Bound) -> Stage:
-    """Every customer's place in the run, by code, in that order. Grain: one customer."""
+    """Every customer's place in the run, by code, in that order; who was erased has none. Grain: one customer."""
     key = key_of(bound)
-    customers = quote(bound.model.business.customers)
+    customers = f"{quote(bound.model.business.customers)} where {key} not in (select {key} from left_alone where held_by = 'erased')"
     return Stage(
         "places", "one customer", f"select {key}, row_number() over (order by {key}) - 1 as place_in_run from {customers} order by 2"
     )

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nextbest.playbook.model import Playbook, Sending
@@ -14,8 +14,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY, MINUTE = 86_400, 60
 """In seconds."""
 
-ANSWERS = ("clicked", "accepted", "refused", "opted_out")
-"""Events by which a customer has answered: a contact with none of them in time was ignored."""
+ANSWERS = ("clicked", "accepted", "refused", "ignored", "opted_out")
+"""Events that settle a contact: one with none of them in time was ignored."""
 
 
 @dataclass(frozen=True)
@@ -107,22 +107,32 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
             say(f"{value:g} is out of place", f"a number from {least:g} to {most:g}", *path)
         return value
 
+    def count(text: object, least: int, *path: str) -> int:
+        value = number(text, least, 1_000, *path)
+        if value != int(value):
+            say(f"{value:g} is no whole number", "contacts and events are counted", *path)
+        return int(value)
+
     def days(text: object, *path: str) -> int:
         return round(number(text, 0, 36_500, *path) * DAY)
 
     _check_names(model, say)
+    windows = [days(cap.days, "contact", "caps", name, "days") for name, cap in contact.caps.items()]
+    windows += [days(rest.days, "contact", "cool_off", name, "days") for name, rest in contact.cool_off.items()]
+    if days(contact.retention.decisions, "contact", "retention", "decisions") < max(windows, default=0):
+        say("shorter than a cap or cool-off looks back", "keep decisions for as long", "contact", "retention", "decisions")
     attribution = days(contact.attribution, "contact", "attribution")
     return BoundContact(
         caps=tuple(
             BoundCap(
-                name, int(number(cap.at_most, 0, 1_000, "contact", "caps", name, "at_most")),
+                name, count(cap.at_most, 0, "contact", "caps", name, "at_most"),
                 days(cap.days, "contact", "caps", name, "days"), cap.lane, cap.channel, cap.purpose,
             )
             for name, cap in contact.caps.items()
         ),
         cool_offs=tuple(
             BoundCoolOff(
-                name, rest.after, int(number(rest.times, 1, 1_000, "contact", "cool_off", name, "times")),
+                name, rest.after, count(rest.times, 1, "contact", "cool_off", name, "times"),
                 days(rest.days, "contact", "cool_off", name, "days"), rest.scope,
             )
             for name, rest in contact.cool_off.items()
@@ -192,7 +202,7 @@ def next_opening(moment: datetime, zone: str, sending: Sending | None) -> dateti
     local = moment.astimezone(ZoneInfo(zone))
     for ahead in range(8):
         day = local.date() + timedelta(days=ahead)
-        opens, closes = (datetime.combine(day, at, ZoneInfo(zone)) for at in (sending.opens, sending.closes))
+        opens, closes = (datetime.combine(day, at, ZoneInfo(zone)) for at in map(time.fromisoformat, (sending.opens, sending.closes)))
         if DAYS[day.weekday()] in sending.days and moment < closes:
             return max(moment, opens.astimezone(moment.tzinfo))
     raise AssertionError("a week has every day")

@@ -1,12 +1,13 @@
 """The shape of a playbook's files. The JSON schema, the reference page and the checks come from here."""
 
-from datetime import date, time
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Expression = Annotated[str | int | float | bool, Field(description="one SQL expression of the rule language")]
 Texts = Annotated[dict[str, str], Field(description="language code → text", min_length=1)]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -201,8 +202,8 @@ class Offer(Strict):
 class Sending(Strict):
     """When messages of a lane may go out, in the customer's own time. A message outside it waits for the next opening."""
 
-    opens: time = Field(description='quoted, e.g. "10:00"')
-    closes: time = Field(description="later on the same day; at this time it is closed")
+    opens: TimeOfDay = Field(description='quoted, e.g. "10:00"')
+    closes: TimeOfDay = Field(description="later on the same day; at this time it is closed")
     days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)]
 
 

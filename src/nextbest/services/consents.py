@@ -1,5 +1,6 @@
 """Consents: what customers said about being scored and written to, with who noted it, when, and in which words."""
 
+import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.plan.stage import Stage
 from nextbest.playbook.model import Source, SourceColumn
-from nextbest.services.incoming import incoming, rejected
+from nextbest.services.incoming import NAME, code_of, incoming, rejected
 from nextbest.settings import Settings
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, now
@@ -31,7 +32,7 @@ SOURCE = Source(
 
 REJECTED = {
     "no_customer": "fill in the customer's code",
-    "no_purpose": "name the purpose: profiling, or one of the playbook's (contact.yaml)",
+    "no_purpose": "name the purpose (profiling, or one of the playbook's contact.yaml), and a channel of the playbook or none",
     "unreadable_consent": "write yes or no",
     "bad_time": "write times as 2025-09-01T10:00:00, with a zone or in the zone named",
 }
@@ -61,18 +62,22 @@ def consent(
 ) -> None:
     """Record what a customer said. A refusal holds at once: for the next decision, and for a run that goes on now.
 
+    It outweighs whatever was recorded before it.
     `channel` None means all of them. A consent (not a refusal) that lies ahead counts from its time on.
     Raises UsageError for an empty name or a time without a zone, StoreError.
     """
-    for name, value in (("customer", str(customer)), ("purpose", purpose)):
-        if not value.strip():
-            raise UsageError([Problem(name, "is empty", "name it")])
-    if happened is not None and happened.tzinfo is None:
-        raise UsageError([Problem("happened", "has no time zone", "e.g. datetime.now(UTC)")])
+    code, purpose, channel = code_of(customer), purpose.strip().lower(), (channel or "").strip().lower() or None
+    for name, value in (("purpose", purpose), ("channel", channel)):
+        if value is not None and not re.match(NAME, value):
+            raise UsageError([Problem(name, "is not a name", "e.g. marketing, profiling; push, sms")])
+    if not isinstance(granted, bool):
+        raise UsageError([Problem("granted", "is neither True nor False", "pass True or False")])
+    if happened is not None and (not isinstance(happened, datetime) or happened.tzinfo is None):
+        raise UsageError([Problem("happened", "is no datetime with a time zone", "e.g. datetime.now(UTC)")])
     with Workspace(workspace) as store, store.writing() as connection:
         at = now(connection)
         said = int(happened.astimezone(UTC).timestamp()) if happened else at
-        row = {"customer": str(customer), "purpose": purpose, "channel": channel, "granted": granted, "happened": said}
+        row = {"customer": code, "purpose": purpose, "channel": channel, "granted": granted, "happened": said}
         ledger.add_rows(connection, tables.consent, at, [{**row, "actor": actor, "source": source}])
 
 
@@ -90,16 +95,18 @@ def import_consents(
     ):
         incoming(engine, file, "said", SOURCE, Path(temp), time_zone)
         reason = (
-            "case when customer is null then 'no_customer' when purpose is null then 'no_purpose' "
+            f"case when customer is null then 'no_customer' when not coalesce(regexp_matches(purpose, '{NAME}'), false) "
+            f"or not coalesce(regexp_matches(channel, '{NAME}'), true) then 'no_purpose' "
             "when granted is null then 'unreadable_consent' when happened is null then 'bad_time' end"
         )
-        engine.create(Stage("checked", "one row of the file", f"select *, {reason} as reason from said"))
+        small = "select * replace (lower(purpose) as purpose, lower(channel) as channel) from said"
+        engine.create(Stage("checked", "one row of the file", f"select *, {reason} as reason from ({small})"))
         select_rejected = "select row, reason, as_written from checked where reason is not null"
         counts = rejected(engine, select_rejected, REJECTED, Path(rejects) if rejects else None)
         found = engine.rows(
             "select customer, purpose, channel, granted, happened, actor, source from checked where reason is null order by happened, row"
         )
-        [(rows,)] = engine.rows("select count(*) from said")
+        [(rows,)] = engine.rows("select (select count(*) from said) + (select count(*) from malformed)")
         with store.writing() as connection:
             c = tables.consent.c
             known = {tuple(row) for row in connection.execute(select(c.customer, c.purpose, c.channel, c.granted, c.happened))}

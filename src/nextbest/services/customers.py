@@ -7,12 +7,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 from nextbest.errors import Problem, StoreError, UsageError
 from nextbest.plan.records import INPUT, VERDICT
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
+from nextbest.services.decide import day_of
+from nextbest.services.incoming import code_of
 from nextbest.services.replay import located
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, now, salt
@@ -26,8 +28,8 @@ def export_customer(customer: str | int, *, workspace: str | Path) -> dict[str, 
 
     Raises UsageError where it holds nothing, StoreError.
     """
-    code = str(customer)
-    with Workspace(workspace) as store, store.reading() as connection:
+    code = code_of(customer)
+    with Workspace(workspace, create=False) as store, store.reading() as connection:
         found: dict[str, Any] = {"customer": code, "decisions": _decisions(connection, code)}
         for name, table in _ROWS.items():
             rows = connection.execute(select(table).where(table.c.customer == code).order_by(*table.primary_key))
@@ -65,7 +67,7 @@ def _decisions(connection: Connection, code: str) -> list[dict[str, Any]]:
 
 def suppress_customer(
     customer: str | int,
-    until: date | datetime,
+    until: date | datetime | str,
     *,
     workspace: str | Path,
     scope: str = "all",
@@ -81,12 +83,14 @@ def suppress_customer(
         raise UsageError(
             [Problem("scope", f"{scope} {what or ''}".strip() + " does not fit", "all, or channel, category or offer with its name")]
         )
-    end = until if isinstance(until, datetime) else datetime.combine(until, datetime.min.time(), UTC)
+    end = until if isinstance(until, datetime) else datetime.combine(day_of(until), datetime.min.time(), UTC)
+    if end.tzinfo is None:
+        raise UsageError([Problem("until", "has no time zone", "pass a date, or a datetime with one")])
     with Workspace(workspace) as store, store.writing() as connection:
         at, last = now(connection), int(end.timestamp())
         if last <= at:
             raise UsageError([Problem("until", "lies in the past", "name a day ahead")])
-        row = {"customer": str(customer), "scope": scope, "what": what, "until": last, "happened": at, "actor": actor, "source": source}
+        row = {"customer": code_of(customer), "scope": scope, "what": what, "until": last, "happened": at, "actor": actor, "source": source}
         ledger.add_rows(connection, tables.suppression, at, [row])
 
 
@@ -96,8 +100,8 @@ def erase_customer(customer: str | int, *, workspace: str | Path, actor: str = "
     The chain still verifies: an entry says which records were taken out. What stays is a salted hash of the code, so
     that the customer is left alone should the data bring the code again. Raises UsageError where nothing is held, StoreError.
     """
-    code = str(customer)
-    with Workspace(workspace) as store, store.writing() as connection:
+    code = code_of(customer)
+    with Workspace(workspace, create=False) as store, store.writing() as connection:
         at = now(connection)
         _no_run_goes_on(connection, store, at)
         places = _places(connection, code)
@@ -105,18 +109,24 @@ def erase_customer(customer: str | int, *, workspace: str | Path, actor: str = "
             connection.execute(delete(table).where(table.c.customer == code))
         if not places:
             raise UsageError([Problem("customer", "the workspace holds nothing about this code", "check the code")])
-        digest = hashlib.sha256(f"{salt(connection)}:{code}".encode()).hexdigest()
-        if connection.execute(select(tables.erased.c.digest).where(tables.erased.c.digest == digest)).first() is None:
-            connection.execute(tables.erased.insert().values(digest=digest, happened=at))
-        ledger.take_out(connection, {"recorded": at, "actor": actor, "reason": reason, "digest": digest}, "erasure", places)
+        own_salt = salt(connection)
+        digest = hashlib.sha256(f"{own_salt}:{code}".encode()).hexdigest()
+        connection.execute(delete(tables.erased).where(tables.erased.c.digest == digest))  # erased once before: the later time counts
+        connection.execute(tables.erased.insert().values(digest=digest, happened=at))
+        header = {"recorded": at, "actor": actor, "reason": reason, "digest": digest, "salt": hashlib.sha256(own_salt.encode()).hexdigest()}
+        ledger.take_out(connection, header, "erasure", places)
     return sum(len(taken) for taken in places.values())
 
 
 def _no_run_goes_on(connection: Connection, store: Workspace, at: int) -> None:
+    """Refuse while a run is at work; free what dead runs have reserved."""
     r = tables.run.c
     going = connection.execute(select(func.count()).where(r.recorded.is_(None), r.lease_until > at)).scalar_one()
     if going:
         raise StoreError([Problem(store.name, "a run goes on that may hold the customer", "try again when it is done")])
+    ended = select(r.run_id).where(r.recorded.is_(None))
+    connection.execute(delete(tables.decision).where(tables.decision.c.run_id.in_(ended)))
+    connection.execute(update(tables.run).where(r.recorded.is_(None)).values(lease_until=None))
 
 
 def _places(connection: Connection, code: str) -> dict[int, list[int]]:
@@ -134,14 +144,15 @@ def _places(connection: Connection, code: str) -> dict[int, list[int]]:
     return found
 
 
-def prune(*, workspace: str | Path, playbook: str | Path = "bank-kz", as_of: date | None = None) -> dict[str, int]:
+def prune(*, workspace: str | Path, playbook: str | Path = "bank-kz", as_of: date | str | None = None) -> dict[str, int]:
     """Empty what the playbook's retention no longer allows to keep; returns table → records emptied.
 
     A consent goes only when a later word on the same purpose and channel has replaced it. Raises PlaybookError, StoreError.
     """
-    with Workspace(workspace) as store, store.writing() as connection:
+    with Workspace(workspace, create=False) as store, store.writing() as connection:
         at = now(connection)
-        day = as_of or datetime.fromtimestamp(at, UTC).date()
+        _no_run_goes_on(connection, store, at)
+        day = day_of(as_of) if as_of is not None else datetime.fromtimestamp(at, UTC).date()
         moment = int(datetime.combine(day, datetime.min.time(), UTC).timestamp())
         keep = bound(load(playbook), day).contact.retention
         places: dict[int, list[int]] = {}

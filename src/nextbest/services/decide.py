@@ -135,7 +135,7 @@ class _Batch:
             ("applying the contact policy", self._hold),
             ("writing messages", self.job.write),
             *([("recording in the ledger", partial(self.memory.record, self.job, self.temp))] if self.memory else []),
-            ("writing decisions", self._export),
+            ("writing decisions", self._first_export),
             ("writing the report", self._report),
         ]
         for place, (title, step) in enumerate(steps, 1):
@@ -143,6 +143,9 @@ class _Batch:
             started = time.perf_counter()
             step()
             self.timings.append({"stage": title, "seconds": round(time.perf_counter() - started, 3)})
+        if self.memory and self.memory.late(self.job):  # said while the files were written
+            self._export()
+            self._report()
         self.progress("done", len(steps), len(steps))
         self._write_run()
 
@@ -154,6 +157,11 @@ class _Batch:
         if self.memory:
             self.reading.remembered = self.memory.consents(self.job)
             salt = self.memory.erased_salt
+            advice = "the playbook has no such purpose (contact.yaml): what was said about it is not heeded"
+            self.reading.problems += [
+                {"table": "consents", "problem": "unknown_purpose", "column": name, "rows": count, "kept": True, "advice": advice}
+                for name, count in self.memory.unknown_purposes.items()
+            ]
         self.reading.customers()
         self._make(features.left_alone(self.book, holdouts=self.memory is not None, erased_salt=salt))
         self._make(records.places(self.book))
@@ -172,6 +180,11 @@ class _Batch:
         else:
             self.job.no_past()
             self.job.hold()
+
+    def _first_export(self) -> None:
+        if self.memory:
+            self.memory.late(self.job)
+        self._export()
 
     def _export(self) -> None:
         customers = self.book.model.business.customers
@@ -195,7 +208,7 @@ class _Batch:
             self.folder / "recommendations.csv",
         )
         export("from rejects order by all", self.folder / "rejects.parquet")
-        shutil.copytree(self.book.loaded.folder, self.folder / "playbook")
+        shutil.copytree(self.book.loaded.folder, self.folder / "playbook", dirs_exist_ok=True)
 
     def _offer_at(self, place: str) -> str:
         return self._by_place(place, {number: offer.id for number, offer in enumerate(self.book.offers, 1)})
@@ -224,6 +237,7 @@ class _Batch:
         self.counts["customers"] = {
             "scored": scored,
             "objected_to_profiling": alone.get("profiling", 0),
+            "erased": alone.get("erased", 0),
             "held_out": sum(count for rule, count in alone.items() if rule.startswith("holdout")),
             "with_offer": offered,
             "without_offer": scored - offered,
@@ -233,11 +247,12 @@ class _Batch:
             "held_back": sum(count for rule, count in held.items() if rule not in ("consent", "no_text")),
         }
         self.counts["held_by"] = {**alone, **held}
-        self.counts["holdouts"] = {
-            item.name: {"share": item.share, "customers": customers, "held_out": alone.get(f"holdout:{item.name}", 0)}
-            for item in self.book.contact.holdouts
-            if self.memory and item.share
-        }
+        drawn, self.counts["holdouts"] = customers - alone.get("erased", 0) - alone.get("profiling", 0), {}
+        for item in self.book.contact.holdouts:  # each is drawn among those whom none before it took
+            held_out = alone.get(f"holdout:{item.name}", 0)
+            if self.memory and item.share:
+                self.counts["holdouts"][item.name] = {"share": item.share, "customers": drawn, "held_out": held_out}
+            drawn -= held_out
 
     def _report(self) -> None:
         self._summary()

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from nextbest.plan.stage import quote, text
+from nextbest.plan.staging import id_column
 from nextbest.playbook.load import load
 from nextbest.playbook.model import Playbook
 from nextbest.report.diff import write_diff
@@ -50,7 +51,8 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
         with duckdb.connect() as connection:
             connection.execute("set enable_progress_bar = false")
             for name, run in zip(("old", "new"), runs, strict=True):
-                _first_offers(connection, name, run.folder)
+                business = load(run.folder / "playbook").model.business
+                _first_offers(connection, name, run.folder, id_column(business.sources[business.customers]))
             books = [run.record["playbook"] for run in runs]
             found = _compared(connection, models[1], runs[1].folder, books, runs[0].record["as_of"], target)
             connection.execute(f"copy (from changes where changed or reworded) to {text(str(folder / 'changes.parquet'))} (format parquet)")
@@ -58,14 +60,14 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
     return found
 
 
-def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
+def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, key: str) -> None:
     """Grain: one customer of the run, with the first offer's figures and the text."""
     connection.execute(
         f"""create table {name} as
 select r.client_code as customer, d.offer, d.benefit, d.confidence, r.push_notification as message
 from read_csv({text(str(folder / "recommendations.csv"))}, all_varchar = true, header = true) as r
 left join (from read_parquet({text(str(folder / "decisions.parquet"))}) where rank = 1) as d
-on cast(d.client_code as varchar) = r.client_code"""
+on cast(d.{quote(key)} as varchar) = r.client_code"""
     )
 
 
@@ -106,7 +108,7 @@ from changes where changed group by 1, 2 order by customers desc, old, new limit
     groups = []
     if column is not None:
         features = f"read_parquet({text(str(folder / 'features.parquet'))})"
-        key = next(name for name, item in customers.items() if item.type == "id")
+        key = id_column(model.business.sources[model.business.customers])
         groups = rows(
             f"""select coalesce({quote(column)}, '?') as "group", count(*) as customers, count(*) filter (changed) as changed,
   cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit

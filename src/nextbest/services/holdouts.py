@@ -16,4 +16,5 @@ def held_out(customers: Iterable[str | int], *, as_of: date | str, playbook: str
     """
     contact = bound(load(playbook), day_of(as_of)).contact
     drawn = {item.name: item for item in contact.holdouts} | {f"offer:{name}": item for name, item in contact.offer_holdouts.items()}
+    customers = [customers] if isinstance(customers, str) else customers
     return {str(customer): [name for name, item in drawn.items() if item.holds(str(customer))] for customer in customers}

@@ -77,13 +77,31 @@ class Job:
             for name, lane in policy.lanes.items()
         }
 
-    def withdraw(self, customers: Sequence[str], rule: str) -> None:
-        """Hold back what was chosen for these customers, by `rule`."""
-        self.engine.load("withdrawn", pa.table({"customer": pa.array(customers, pa.string())}))
-        among = f"cast({self.key} as varchar) in (select customer from withdrawn)"
+    def withdraw(self, refusals: Sequence[tuple[str, str | None]], rule: str) -> bool:
+        """Hold back, by `rule`, what was chosen for customers who refused its purpose (None: any); whether that changed anything."""
+        if not refusals:
+            return False
+        customers, purposes = zip(*refusals, strict=True)
+        self.engine.load("refusals", pa.table({"customer": pa.array(customers, pa.string()), "purpose": pa.array(purposes, pa.string())}))
+        own = " ".join(f"when {place} then {text(offer.model.purpose)}" for place, offer in enumerate(self.book.offers, 1))
+        among = f"""exists (from refusals as r where r.customer = cast({self.key} as varchar)
+  and coalesce(r.purpose, case place {own} end) = case place {own} end)"""
+        changed = bool(self.engine.rows(f"select 1 from contacted where held_by is null and {among} limit 1"))
         self.engine.execute(f"update contacted set held_by = {text(rule)} where held_by is null and {among}")
         self.engine.execute(f"update addressed set allowed = false where {among}")
         self.engine.execute(f"delete from messages where {among}")
+        return changed
+
+    def forget(self, customers: Sequence[str], rule: str) -> bool:
+        """Leave customers alone who had been scored: nothing of it stays; whether there were any."""
+        self.engine.load("objecting", pa.table({"customer": pa.array(customers, pa.string())}))
+        among = f"cast({self.key} as varchar) in (select customer from objecting)"
+        if not self.engine.rows(f"select 1 from features where {among} limit 1"):
+            return False
+        self.engine.execute(f"insert into left_alone select {self.key}, {text(rule)} from features where {among}")
+        for table in ("features", "scored", "contacted", "addressed", "messages", "history", "suppressions"):
+            self.engine.execute(f"delete from {table} where {among}")
+        return True
 
     def write(self) -> None:
         """One text for each customer who may be written to, none that the linter refuses."""

@@ -6,51 +6,35 @@ transaction: all of a run is in the ledger, or nothing.
 """
 
 import hashlib
-import io
 import json
 import time
-import zipfile
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
 
 from nextbest.errors import Problem, StoreError
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
-from nextbest.plan.records import INDEX, INPUT, input_columns
+from nextbest.plan.records import INDEX
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.plan.staging import REMEMBERED
 from nextbest.services.job import Job
+from nextbest.services.sealing import PART, Part, archived, seal
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, fetch_all, insert_all, now, salt
-
-PART = 20_000
-"""Records in one entry of the ledger: small enough to read one customer's quickly."""
 
 WITHDRAWN = "withdrawn"
 """The rule that holds back what was chosen for a customer who opted out while the run went on."""
 
 _POLL_SECONDS = 0.2
+_ROUNDS = 5
 _TEXT, _INT = pa.string(), pa.int64()
 
 
-class _Part(NamedTuple):
-    """A part of the run, sealed: its first place, its content in a file, its digests and how many records."""
-
-    first: int
-    content: Path
-    digests: bytes
-    records: int
-
-
 class _TakenOver(Exception):
-    """Another process with the same run has taken it over, or the lease has ended."""
+    """Another process with the same run has taken it over, or the lease has ended and the reservations were freed."""
 
 
 @dataclass
@@ -62,33 +46,40 @@ class Memory:
     header: dict[str, Any]
     attempt: int = 0
     recorded: bool = False
-    seen: int = 0
     erased_salt: str = ""
-    withdrawn: list[str] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+    seen_first: dict[str, int] = field(default_factory=dict)
+    unknown_purposes: dict[str, int] = field(default_factory=dict)
 
     def consents(self, job: Job) -> tuple[str, ...]:
         """Load the consents in force into the engine; returns the purposes there are any for."""
         with self.workspace.writing() as connection:
             done = connection.execute(select(tables.run.c.recorded).where(tables.run.c.run_id == self.run_id)).scalar()
             self.recorded = done is not None
-            latest = connection.execute(select(func.max(tables.consent.c.consent_id))).scalar() or 0
-            self.seen = self.header["consents_seen"] = self._header(connection)["consents_seen"] if self.recorded else latest
+            self.seen = self.seen_first = self._header(connection)["seen"] if self.recorded else self._latest(connection)
             found = fetch_all(
                 connection,
-                _in_force(job.book.model.business.channel, job.seconds, self.seen),
+                _in_force(job.book.model.business.channel, job.seconds, self.seen["consent"]),
                 pa.schema([("customer", _TEXT), ("purpose", _TEXT), ("granted", pa.bool_())]),
             )
-            before = (
-                select(tables.erased.c.digest).where(tables.erased.c.happened <= done) if self.recorded else select(tables.erased.c.digest)
-            )
-            erased = fetch_all(connection, before, pa.schema([("digest", _TEXT)]))
+            digests = select(tables.erased.c.digest)
+            if self.recorded:
+                digests = digests.where(tables.erased.c.happened <= done)
+            erased = fetch_all(connection, digests, pa.schema([("digest", _TEXT)]))
             self.erased_salt = salt(connection) if len(erased) else ""
         job.engine.load("forgotten", erased)
         purposes = tuple(sorted(found["purpose"].unique().to_pylist()))
+        known = {*job.book.contact.purposes, "profiling"}
+        self.unknown_purposes = {name: n for name in purposes if name not in known and (n := found["purpose"].to_pylist().count(name))}
         job.engine.load("consents", found)
         columns = "".join(f", bool_and(granted) filter (purpose = {text(name)}) as {quote(name)}" for name in purposes)
         job.engine.create(Stage(REMEMBERED, "one customer", f"select customer{columns} from consents group by 1"))
         return purposes
+
+    def _latest(self, connection: Connection) -> dict[str, int]:
+        """The last words heard: what is said after them is heeded as the run goes on."""
+        latest = {table.name: select(func.max(next(iter(table.primary_key)))) for table in (tables.consent, tables.suppression)}
+        return {name: int(connection.execute(query).scalar() or 0) for name, query in latest.items()}
 
     def reserve(self, job: Job) -> None:
         """Apply the contact policy to what was promised so far, and promise what it lets through."""
@@ -108,7 +99,7 @@ class Memory:
             self._past_as_recorded(connection, job)
             job.hold()
             return True
-        if known is not None and not first and known.attempt != self.attempt and known.lease_until > at:
+        if known is not None and not first and known.attempt != self.attempt and (known.lease_until or 0) > at:
             return False  # the process that took over is at work: wait for what it records
         self._free(connection, at)
         self._past(connection, job)
@@ -122,14 +113,15 @@ class Memory:
         else:
             connection.execute(update(tables.run).where(tables.run.c.run_id == self.run_id).values(**values))
         insert_all(connection, tables.decision, job.engine.batches(self._promises(job), PART).read_all())
+        self.seen = self.seen_first
         return True
 
     def _free(self, connection: Connection, at: int) -> None:
         """Free this run's own reservations, and those of runs whose lease has ended."""
-        ended = select(tables.run.c.run_id).where(
-            tables.run.c.recorded.is_(None), or_(tables.run.c.lease_until <= at, tables.run.c.run_id == self.run_id)
-        )
-        connection.execute(delete(tables.decision).where(tables.decision.c.run_id.in_(ended)))
+        r = tables.run.c
+        ended = and_(r.recorded.is_(None), or_(r.lease_until <= at, r.run_id == self.run_id))
+        connection.execute(delete(tables.decision).where(tables.decision.c.run_id.in_(select(r.run_id).where(ended))))
+        connection.execute(update(tables.run).where(ended).values(lease_until=None))
 
     def _offered(self, job: Job) -> list[dict[str, Any]]:
         purposes = job.book.model.contact.purposes
@@ -200,80 +192,97 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         return [ledger.unpacked(content) for content in connection.execute(query).scalars()]
 
     def _past_as_recorded(self, connection: Connection, job: Job) -> None:
+        self.seen = self._header(connection)["seen"]
         job.engine.load("recorded", pa.concat_tables(self._parts(connection)))
+        if not job.engine.rows("select 1 from recorded where record is not null limit 1"):
+            what = f"run {self.run_id} was recorded before, and its records were emptied since (erasure or retention)"
+            raise StoreError([Problem(self.workspace.name, what, "it cannot be made again; decide for another moment (--at)")])
         load_past(job, "recorded")
-        held = job.engine.rows(f"select customer from recorded where record ->> 'held_by' = '{WITHDRAWN}'")
-        self.withdrawn = [customer for (customer,) in held]
+
+    def _late_as_recorded(self, job: Job) -> None:
+        """Hold back again who opted out or objected while the run went on."""
+        held = "select customer from recorded where record ->> 'held_by' = "
+        job.withdraw([(customer, None) for (customer,) in job.engine.rows(f"{held}'{WITHDRAWN}'")], WITHDRAWN)
+        job.forget([customer for (customer,) in job.engine.rows(f"{held}'profiling'")], "profiling")
 
     def record(self, job: Job, temp: Path) -> None:
         """Write the run into the ledger, or find it there already as it comes out now."""
-        while True:
-            if self.withdrawn:
-                job.withdraw(self.withdrawn, WITHDRAWN)
-            job.record()
+        for _ in range(_ROUNDS):
             if self.recorded:
+                self._late_as_recorded(job)
+                job.record()
                 self._compare(job)
-                self._leave_out_opted_out(job)
-                return
-            parts = self._seal(job, temp)
+                break
+            job.record()
+            parts = seal(job, temp)
             try:
                 with self.workspace.writing() as connection:
-                    if not self._more_withdrawn(connection, job):
-                        self._append(connection, job, parts)
-                        self.recorded = True
-                        break
+                    if self._heeded(connection, job):
+                        continue
+                    self._append(connection, job, parts)
+                    self.recorded = True
+                    break
             except _TakenOver:
                 self.reserve(job)
                 job.write()
+        else:
+            what = f"run {self.run_id} was overtaken {_ROUNDS} times before it could be recorded"
+            raise StoreError([Problem(self.workspace.name, what, "lengthen `lease` in contact.yaml, and run again")])
         job.engine.execute("drop table records")
 
-    def _seal(self, job: Job, temp: Path) -> list[_Part]:
-        """The records with their inputs, part by part: two are sealed while the engine reads on, the rest waits on disk."""
-        waiting: deque[Future[_Part]] = deque()
-        parts: list[_Part] = []
-        if job.engine.rows("select 1 from records where place <> rowid limit 1"):  # a join that spilled may mix them
-            job.engine.create(Stage("records", "one customer", "from records order by place"))
-        records = job.engine.batches("select place, customer, record, inputs_kept from records", PART)
-        with ThreadPoolExecutor(2) as pool:
-            for rows in _with_inputs(_in_parts(records), job.engine.batches(input_columns(job.book), PART), job.key.strip('"')):
-                first = len(parts) + len(waiting)
-                waiting.append(pool.submit(_sealed_part, rows, first * PART, temp / f"part-{first}"))
-                if len(waiting) > 2:
-                    parts.append(waiting.popleft().result())
-            return [*parts, *(item.result() for item in waiting)]
+    def late(self, job: Job) -> bool:
+        """Heed what was said or erased since: whether anyone more is held back now. What is recorded stays so."""
+        with self.workspace.reading() as connection:
+            before = job.engine.rows("select count(*) from messages")
+            self._heeded(connection, job)
+            digests = fetch_all(connection, select(tables.erased.c.digest), pa.schema([("digest", _TEXT)]))
+            own_salt = connection.execute(select(tables.note.c.value).where(tables.note.c.name == "salt")).scalar() or ""
+        if len(digests):
+            job.engine.load("forgotten", digests)
+            code = f"cast({job.key} as varchar)"
+            gone = f"select {code} from features where sha256({text(own_salt + ':')} || {code}) in (select digest from forgotten)"
+            job.forget([customer for (customer,) in job.engine.rows(gone)], "erased")
+        return before != job.engine.rows("select count(*) from messages")
 
-    def _more_withdrawn(self, connection: Connection, job: Job) -> bool:
-        """Whether someone opted out since the run began; they are held back before anything is recorded."""
-        c, purposes = tables.consent, {offer.model.purpose for offer in job.book.offers} | {"profiling"}
-        newest = connection.execute(select(func.max(c.c.consent_id))).scalar() or 0
-        query = select(c.c.customer).where(
-            c.c.consent_id > self.seen, c.c.granted.is_(False), c.c.purpose.in_(purposes),
-            or_(c.c.channel.is_(None), c.c.channel == job.book.model.business.channel),
+    def _heeded(self, connection: Connection, job: Job) -> bool:
+        """Hold back whoever refused, objected or was suppressed since the last look; whether there was anyone."""
+        c, s = tables.consent.c, tables.suppression.c
+        said = select(c.customer, c.purpose).where(
+            c.consent_id > self.seen["consent"], c.granted.is_(False),
+            or_(c.channel.is_(None), c.channel == job.book.model.business.channel),
         )  # fmt: skip
-        found = sorted(set(connection.execute(query).scalars()) - set(self.withdrawn))
-        self.seen = newest
-        self.withdrawn += found
-        return bool(found)
+        refusals = [tuple(row) for row in connection.execute(said)]
+        rests = select(s.customer).where(s.suppression_id > self.seen["suppression"], s.until > job.seconds)
+        self.seen = self._latest(connection)
+        needed = {name for name, rule in job.book.contact.purposes.items() if rule}
+        held = [(customer, purpose) for customer, purpose in refusals if purpose in needed]
+        held += [(customer, None) for customer in connection.execute(rests).scalars()]
+        objecting = [customer for customer, purpose in refusals if purpose == "profiling"]
+        changed = job.withdraw(sorted(set(held), key=str), WITHDRAWN)
+        return job.forget(sorted(set(objecting)), "profiling") or changed
 
-    def _append(self, connection: Connection, job: Job, parts: list[_Part]) -> None:
+    def _append(self, connection: Connection, job: Job, parts: list[Part]) -> None:
         at = now(connection)
         known = connection.execute(select(tables.run).where(tables.run.c.run_id == self.run_id)).one()
-        if known.attempt != self.attempt or known.recorded is not None or known.lease_until <= at:
+        if known.attempt != self.attempt or known.recorded is not None or known.lease_until is None:
             raise _TakenOver
         archive = self._keep_playbook(connection, job)
         header = {
             **self.header,
             "run_id": self.run_id,
+            "seen": self.seen_first,
             "recorded": at,
+            "last_send_at": known.last_send_at,
             "playbook": {**self.header["playbook"], "archive": hashlib.sha256(archive).hexdigest()},
             "offered": self._offered(job),
-            "population": {name: float(value) for name, value in self._population(job).items()},
+            "population": {name: None if value is None else float(value) for name, value in self._population(job).items()},
         }
         for part in parts:
             batch = ledger.Sealed(part.content.read_bytes(), part.digests, part.records)
             ledger.append(connection, "decision", {**header, "first": part.first}, batch, self.run_id)
         c = tables.decision.c
-        gone = [place for (place,) in job.engine.rows(f"select place from records where held_by in ('no_text', '{WITHDRAWN}')")]
+        late = "held_by in ('no_text', 'profiling', 'withdrawn')"
+        gone = [place for (place,) in job.engine.rows(f"select place from records where {late}")]
         for start in range(0, len(gone), 500):
             connection.execute(delete(tables.decision).where(c.run_id == self.run_id, c.place.in_(gone[start : start + 500])))
         columns = f"{text(self.run_id)} as run_id, cast(place as integer) as place, customer, {', '.join(INDEX)}"
@@ -305,53 +314,6 @@ from contacted join places using ({job.key}) where held_by is null order by plac
             what = f"run {self.run_id} was recorded before, and {differ} of its decisions come out differently now"
             raise StoreError([Problem(self.workspace.name, what, "use the version that recorded it; nextbest replay shows a difference")])
 
-    def _leave_out_opted_out(self, job: Job) -> None:
-        """Who opted out after the run was recorded is not written to by a rerun either."""
-        c, purposes = tables.consent, {offer.model.purpose for offer in job.book.offers} | {"profiling"}
-        with self.workspace.reading() as connection:
-            query = select(c.c.customer).where(c.c.consent_id > self.seen, c.c.granted.is_(False), c.c.purpose.in_(purposes))
-            job.withdraw(sorted(set(connection.execute(query).scalars())), WITHDRAWN)
-
-
-def _in_parts(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """The rows in tables of PART rows, the last one shorter."""
-    waiting = reader.schema.empty_table()
-    for batch in reader:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-        while len(waiting) >= PART:
-            yield waiting[:PART]
-            waiting = waiting[PART:]
-    if len(waiting):
-        yield waiting
-
-
-def _with_inputs(parts: Iterator[pa.Table], inputs: pa.RecordBatchReader, key: str) -> Iterator[pa.Table]:
-    """Each part with the inputs of its scored customers beside it.
-
-    Records and inputs both stand in the customers' order, so they are laid side by side rather than joined and sorted
-    once more; that they match is checked.
-    """
-    waiting = inputs.schema.empty_table()
-    for number, part in enumerate(parts):
-        scored = part["inputs_kept"].to_numpy()
-        need = int(scored.sum())
-        while len(waiting) < need:
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([inputs.read_next_batch()])])
-        here, waiting = waiting[:need].combine_chunks(), waiting[need:]  # taking from many chunks is slow
-        codes = here[INPUT + key].cast(pa.string())
-        in_order = np.array_equal(part["place"].to_numpy(), np.arange(number * PART, number * PART + len(part)))
-        if not in_order or not codes.equals(part["customer"].filter(part["inputs_kept"])):
-            raise AssertionError("records and inputs do not stand in the same order")
-        beside = here.take(pa.array(np.where(scored, np.cumsum(scored) - 1, 0), mask=~scored)) if need else None
-        columns = {name: beside[name] if beside else pa.nulls(len(part), here[name].type) for name in here.column_names}
-        yield pa.table({"customer": part["customer"], "record": part["record"], **columns})
-
-
-def _sealed_part(rows: pa.Table, first: int, path: Path) -> _Part:
-    batch = ledger.sealed(rows)
-    path.write_bytes(batch.content)
-    return _Part(first, path, batch.digests, batch.records)
-
 
 def load_past(job: Job, source: str) -> None:
     """`history` and `suppressions` from records, as the contact policy saw them."""
@@ -364,19 +326,15 @@ def load_past(job: Job, source: str) -> None:
         job.engine.create(Stage(name, "one event of a customer", select))
 
 
-def archived(folder: Path) -> bytes:
-    """A playbook's files as a zip; the same files make the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*.yaml")):
-            archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
-    return buffer.getvalue()
-
-
 def _in_force(channel: str, moment: int, seen: int) -> Any:
-    """The latest word of each customer on each purpose: about this channel or all. A consent yet to come is none yet."""
+    """The latest word of each customer on each purpose, about this channel or all; of two at one time, the refusal.
+
+    A consent yet to come is none yet.
+    """
     c = tables.consent.c
-    place = func.row_number().over(partition_by=(c.customer, c.purpose), order_by=(c.happened.desc(), c.consent_id.desc())).label("n")
+    said_at = case((c.happened < c.recorded, c.happened), else_=c.recorded)  # nothing said later than it was noted
+    order = (said_at.desc(), c.granted.asc(), c.consent_id.desc())
+    place = func.row_number().over(partition_by=(c.customer, c.purpose), order_by=order).label("n")
     said = (
         select(c.customer, c.purpose, c.granted, place)
         .where(c.consent_id <= seen, or_(c.channel.is_(None), c.channel == channel), or_(c.happened <= moment, c.granted.is_(False)))

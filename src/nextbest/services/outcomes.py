@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, or_, select
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.plan.stage import Stage, text
@@ -40,6 +40,9 @@ REJECTED = {
 """Why an event is left out → how to mend it."""
 
 
+_MOST_NAMED = 500
+
+
 @dataclass(frozen=True)
 class Imported:
     """What became of a file's rows."""
@@ -57,22 +60,25 @@ def import_outcomes(
     """Read a file of events into the workspace. An event that is there already is left as it is.
 
     Columns: event_id, event, happened, and decision_id, or customer and offer. An event outside the attribution window
-    is kept, unattributed. An opt-out withdraws the consent to the purpose of the message, for every channel.
+    is kept, unattributed, where its decision is named. An opt-out withdraws the consent to the purpose of the message, for
+    every channel; it is heeded even where no contact can be found for it.
     Raises DataError, UsageError, StoreError.
     """
     with (
         tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
         DuckDBEngine(Path(temp)) as engine,
-        Workspace(workspace) as store,
+        Workspace(workspace, create=False) as store,
     ):
-        incoming(engine, file, "events_read", SOURCE, Path(temp), time_zone)
+        incoming(engine, file, "events_read", SOURCE, Path(temp), time_zone, either=(("decision_id",), ("customer", "offer")))
         with store.writing() as connection:
             _load(connection, engine)
             _match(engine)
             select_rejected = "select row, reason, as_written from matched where reason is not null"
             counts = rejected(engine, select_rejected, REJECTED, Path(rejects) if rejects else None)
             added, opted_out = _add(connection, engine, actor)
-        [(rows, known)] = engine.rows("select count(*), count(*) filter (reason is null and not fresh) from matched")
+        [(rows, known)] = engine.rows(
+            "select count(*) + (select count(*) from malformed), count(*) filter (reason is null and not fresh) from matched"
+        )
     return Imported(rows, added, known, opted_out, counts)
 
 
@@ -82,8 +88,15 @@ def _load(connection: Connection, engine: DuckDBEngine) -> None:
     text_, int_ = pa.string(), pa.int64()
     columns = [d.c.run_id, d.c.place, d.c.customer, d.c.offer, d.c.send_at]
     kinds = pa.schema([(c.name, int_ if c.name in ("place", "send_at") else text_) for c in columns])
-    recorded = select(*columns).join(tables.run, tables.run.c.run_id == d.c.run_id).where(tables.run.c.recorded.is_not(None))
-    engine.load("decided", fetch_all(connection, recorded, kinds))
+    r = tables.run.c
+    recorded = select(*columns).join(tables.run, r.run_id == d.c.run_id).where(r.recorded.is_not(None))
+    # Of a ledger of years only the runs are read that these events may be about.
+    named = [run_id for (run_id,) in engine.rows("select distinct regexp_replace(decision_id, '-[^-]*$', '') from events_read") if run_id]
+    [(unnamed, first)] = engine.rows("select count(*) filter (decision_id is null), min(happened) from events_read")
+    longest = connection.execute(select(func.max(f.c.attribution))).scalar() or 0
+    may = [r.run_id.in_(named[:_MOST_NAMED])] if len(named) <= _MOST_NAMED else [r.run_id.is_not(None)]
+    may += [r.last_send_at >= first - longest] if unnamed and first is not None else []
+    engine.load("decided", fetch_all(connection, recorded.where(or_(*may)), kinds))
     windows = select(f.c.run_id, f.c.offer, f.c.purpose, f.c.attribution)
     kinds = pa.schema([("run_id", text_), ("offer", text_), ("purpose", text_), ("seconds", int_)])
     engine.load("windows", fetch_all(connection, windows, kinds))
@@ -106,6 +119,7 @@ where e.decision_id is null group by 1"""
             "linked",
             "one row of the file",
             f"""select e.row, e.event_id, lower(trim(e.event)) as event, e.happened, e.decision_id, e.as_written,
+  e.customer as named_customer, e.offer as named_offer,
   {named} as run_id, {place} as place
 from events_read as e left join decided as d on d.run_id || '-' || d.place = e.decision_id
 left join ({by_offer}) as f on f.row = e.row""",
@@ -131,25 +145,32 @@ left join ({by_offer}) as f on f.row = e.row""",
     )
 
 
+_OPTED_OUT = """select distinct coalesce(m.customer, m.named_customer) as customer, coalesce(m.purpose, w.purpose) as purpose, m.happened
+from matched as m left join (select distinct offer, purpose from windows) as w
+  on m.purpose is null and (m.named_offer is null or m.named_offer = w.offer)
+where m.event = 'opted_out' and m.happened is not null and coalesce(m.reason, '') not in ('no_event_id', 'event_id_reused')
+  and coalesce(m.customer, m.named_customer) is not null and coalesce(m.purpose, w.purpose) is not null order by all"""
+"""An opt-out is heeded even where no contact is found: then for the purposes of the offer, or of all offers made here."""
+
+
 def _add(connection: Connection, engine: DuckDBEngine, actor: str) -> tuple[int, int]:
-    at = now(connection)
+    at, c = now(connection), tables.consent.c
     columns = "event_id, run_id, cast(place as integer) as place, customer, event, happened, attributed"
     fresh = engine.batches(f"select {columns} from matched where fresh order by event_id", 20_000).read_all()
-    if not len(fresh):
-        return 0, 0
     engine.load("fresh_events", fresh)
     insert_all(connection, tables.outcome, fresh)
     written = engine.batches("select customer, cast(to_json(f) as varchar) as record from fresh_events as f order by event_id", 20_000)
     for part in written:
         ledger.append(connection, "outcome", {"recorded": at}, ledger.sealed(pa.Table.from_batches([part])))
-    said = (
-        "select distinct customer, purpose, happened from matched where fresh and event = 'opted_out' and purpose is not null order by all"
-    )
-    gone = engine.rows(said)
     rows = [
         {"customer": customer, "purpose": purpose, "channel": None, "granted": False, "happened": happened, "actor": actor,
          "source": "opted_out event"}
-        for customer, purpose, happened in gone
+        for customer, purpose, happened in engine.rows(_OPTED_OUT)
+        if connection.execute(
+            select(c.consent_id).where(
+                c.customer == customer, c.purpose == purpose, c.happened == happened, c.channel.is_(None), c.granted.is_(False)
+            )
+        ).first() is None
     ]  # fmt: skip
     ledger.add_rows(connection, tables.consent, at, rows)
     return len(fresh), len(rows)

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, Row, select
 
@@ -53,7 +54,7 @@ class Replayed:
 
 def replay(decision_id: str, *, workspace: str | Path) -> Replayed:
     """Make a recorded decision again. Raises UsageError for an unknown id, StoreError."""
-    with Workspace(workspace) as store, store.reading() as connection:
+    with Workspace(workspace, create=False) as store, store.reading() as connection:
         item, place = located(connection, decision_id)
         header = json.loads(item.header)
         stored = ledger.unpacked(item.content, whole=True).slice(place, 1)
@@ -63,8 +64,9 @@ def replay(decision_id: str, *, workspace: str | Path) -> Replayed:
         ).scalar()
     missing = [] if recorded is not None else ["the record itself: it was erased, or its retention has ended"]
     missing += [] if archive is not None else [f"the playbook {header['playbook']['name']} {header['playbook']['sha256'][:12]}"]
-    if header["nextbest"] != __version__:
-        missing.append(f"Nextbest {header['nextbest']}, which recorded it (this is {__version__})")
+    for name, then, here in (("Nextbest", header["nextbest"], __version__), ("DuckDB", header["engine"]["version"], duckdb.__version__)):
+        if then != here:
+            missing.append(f"{name} {then}, which recorded it (this is {here})")
     again = _again(header, stored, archive, int(decision_id.rpartition("-")[2])) if recorded and archive else None
     return Replayed(decision_id, header, recorded, again, missing)
 
@@ -97,7 +99,7 @@ def _again(header: dict[str, Any], stored: pa.Table, archive: bytes, place: int)
         job.hold()
         job.write()
         if said["held_by"] == WITHDRAWN:
-            job.withdraw([said["customer"]], WITHDRAWN)
+            job.withdraw([(said["customer"], None)], WITHDRAWN)
         job.record()
         [(again,)] = engine.rows("select record from records")
     return str(again)
@@ -109,7 +111,8 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
     values = ", ".join(f"{quote(INPUT + name)} as {quote(name)}" for name in inputs(job.book))
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
-    usual = ", ".join(f"cast({value!r} as double) as {quote(name)}" for name, value in header["population"].items())
+    known = {name: "null" if value is None else repr(value) for name, value in header["population"].items()}
+    usual = ", ".join(f"cast({value} as double) as {quote(name)}" for name, value in known.items())
     job.engine.create(Stage("population", "one row", f"select {usual}"))
     job.engine.view(features.signals(job.book))
 

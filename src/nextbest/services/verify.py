@@ -40,18 +40,18 @@ def verify(workspace: str | Path, expected_head: str | None = None) -> Verified:
     Raises StoreError where the database cannot be read.
     """
     found = Verified()
-    with Workspace(workspace) as store, store.reading() as connection:
-        contents, taken = _chain(connection, found, expected_head)
-        counted: dict[str, int] = dict.fromkeys(("decision", *_INDEXED), 0)
+    with Workspace(workspace, create=False) as store, store.reading() as connection:
         try:
+            contents, taken = _chain(connection, found, expected_head)
+            counted: dict[str, int] = dict.fromkeys(("decision", *_INDEXED), 0)
             for item in ledger.entries(connection, content=True):
                 _content(connection, found, item, contents, taken.get(item.seq, set()), counted)
-        except (pa.lib.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+            _counts(connection, found, counted)
+            _playbooks(connection, found)
+            _erased(connection, found)
+            _offered(connection, found)
+        except (pa.lib.ArrowException, duckdb.Error, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             found.faults.append(f"the ledger cannot be read to its end ({type(error).__name__})")
-        _counts(connection, found, counted)
-        _playbooks(connection, found)
-        _erased(connection, found)
-        _offered(connection, found)
     return found
 
 
@@ -176,9 +176,10 @@ def _counts(connection: Connection, found: Verified, counted: dict[str, int]) ->
         f"the table {name} holds {rows[name]} rows, the ledger {count}" for name, count in counted.items() if rows[name] != count
     ]
     headers = connection.execute(select(tables.entry.c.run_id, tables.entry.c.header).where(tables.entry.c.run_id.is_not(None)))
-    known = {(run_id, _parsed(found, 0, header).get("recorded")) for run_id, header in headers}
-    runs = {tuple(row) for row in connection.execute(select(r.run_id, r.recorded).where(r.recorded.is_not(None)))}
-    found.faults += [f"run {run_id} is marked otherwise than in the ledger" for run_id, _ in sorted(known ^ runs, key=str)]
+    parsed = [(run_id, _parsed(found, 0, header)) for run_id, header in headers]
+    known = {(run_id, header.get("recorded"), header.get("last_send_at")) for run_id, header in parsed}
+    runs = {tuple(row) for row in connection.execute(select(r.run_id, r.recorded, r.last_send_at).where(r.recorded.is_not(None)))}
+    found.faults += [f"run {run_id} is marked otherwise than in the ledger" for run_id, *_ in sorted(known ^ runs, key=str)]
 
 
 def _offered(connection: Connection, found: Verified) -> None:
@@ -194,9 +195,13 @@ def _offered(connection: Connection, found: Verified) -> None:
 
 def _erased(connection: Connection, found: Verified) -> None:
     """Who had themselves erased is remembered, and nobody else."""
-    named = {_parsed(found, item.seq, item.header).get("digest") for item in ledger.entries(connection, "erasure")}
-    if named != set(connection.execute(select(tables.erased.c.digest)).scalars()):
+    headers = [_parsed(found, item.seq, item.header) for item in ledger.entries(connection, "erasure")]
+    named = {header.get("digest"): header.get("recorded") for header in headers}
+    if named != {digest: happened for digest, happened in connection.execute(select(tables.erased))}:
         found.faults.append("the table erased differs from the ledger's erasures")
+    own = connection.execute(select(tables.note.c.value).where(tables.note.c.name == "salt")).scalar() or ""
+    if {header.get("salt") for header in headers} - {hashlib.sha256(own.encode()).hexdigest()}:
+        found.faults.append("the salt of erased customers was altered")
 
 
 def _playbooks(connection: Connection, found: Verified) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, select
 
 from nextbest.store.tables import entry, note
 
@@ -101,12 +101,22 @@ def add_rows(connection: Connection, table: Table, recorded: int, rows: list[dic
     if not rows:
         return
     key = next(iter(table.primary_key.columns)).name
-    first = int(connection.execute(select(func.max(table.c[key]))).scalar() or 0) + 1
-    numbered = [{key: first + place, **row} for place, row in enumerate(rows)]
+    first = _numbers(connection, table.name, len(rows))
+    numbered = [{key: first + place, **row, "recorded": recorded} for place, row in enumerate(rows)]
     connection.execute(table.insert(), numbered)
     texts = pa.array([json.dumps(row, ensure_ascii=False, sort_keys=True) for row in numbered], pa.string())
     customers = pa.array([str(row["customer"]) for row in rows], pa.string())
     append(connection, table.name, {"recorded": recorded}, sealed(pa.table({"customer": customers, "record": texts})))
+
+
+def _numbers(connection: Connection, name: str, count: int) -> int:
+    """The first of so many numbers that were never given before, not even to rows that are gone."""
+    last = int(connection.execute(select(note.c.value).where(note.c.name == f"last {name}")).scalar() or 0)
+    if last:
+        connection.execute(note.update().where(note.c.name == f"last {name}").values(value=str(last + count)))
+    else:
+        connection.execute(note.insert().values(name=f"last {name}", value=str(count)))
+    return last + 1
 
 
 def entries(connection: Connection, kind: str | None = None, content: bool = False) -> Iterator[Row[Any]]:

@@ -74,6 +74,7 @@ consent = Table(
     Column("happened", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("recorded", BigInteger, nullable=False),
     Index("consent_customer", "customer"),
 )
 """One thing a customer said about a purpose (and a channel; null: all of them). The latest counts."""
@@ -89,6 +90,7 @@ suppression = Table(
     Column("happened", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("recorded", BigInteger, nullable=False),
     Index("suppression_customer", "customer"),
 )
 """A customer left in peace until an end: by all, or by one channel, category or offer."""
@@ -121,4 +123,4 @@ playbook = Table(
 """Every playbook that decided something, as a zip of its files."""
 
 note = Table("note", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
-"""The workspace's own facts: the salt of `erased`, the latest time seen."""
+"""The workspace's own facts: the ledger's head, the salt of `erased`, the latest time seen, the last numbers given."""

@@ -33,13 +33,15 @@ PRAGMAS = {"page_size": "32768", "synchronous": "full", "journal_mode": "wal", "
 
 
 class Workspace:
-    """Opened by folder or by `postgresql://` URL; made, and brought up to date, on first use.
+    """Opened by folder or by `postgresql://` URL; made on first use (unless told not to), and brought up to date.
 
     Raises UsageError for what is no workspace, StoreError for a database that cannot be reached or written.
     """
 
-    def __init__(self, place: str | Path):
+    def __init__(self, place: str | Path, create: bool = True):
         self.place = str(place)
+        if not create and "://" not in self.place and not (Path(place) / "nextbest.db").is_file():
+            raise UsageError([Problem(self.place, "no workspace is here", "check the path; decide makes one on first use")])
         self.engine = _engine(self.place)
         try:
             self._migrate()
@@ -61,7 +63,13 @@ class Workspace:
         """A database's error as ours. Its own words are kept short: they may hold a customer's values."""
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0][:120]
         return StoreError(
-            [Problem(self.name, f"the workspace cannot be used ({cause})", "nothing was recorded; mend the database, then run again")]
+            [
+                Problem(
+                    self.name,
+                    f"the workspace cannot be used ({cause})",
+                    "mend the database, then run again",
+                )
+            ]
         )
 
     @contextmanager

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("happened", sa.BigInteger(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("recorded", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("consent_id"),
     )
     op.create_index("consent_customer", "consent", ["customer"], unique=False)
@@ -114,6 +115,7 @@ def upgrade() -> None:
         sa.Column("happened", sa.BigInteger(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("recorded", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("suppression_id"),
     )
     op.create_index("suppression_customer", "suppression", ["customer"], unique=False)
