@@ -36,6 +36,15 @@ def test_every_move_is_to_the_offer_that_was_raised(changed):
     assert sum(item["customers"] for item in found.moves) == found.offers_changed == sum(item["changed"] for item in found.groups)
 
 
+def test_reach_by_group_adds_up_to_reach(changed):
+    found, _ = changed
+    moved = {item["offer"]: item["new"] - item["old"] for item in found.reach if item["new"] != item["old"]}
+    by_group: dict[str, int] = {}
+    for item in found.group_reach:
+        by_group[item["offer"]] = by_group.get(item["offer"], 0) + item["new"] - item["old"]
+    assert {offer: n for offer, n in by_group.items() if n} == moved
+
+
 def test_each_changed_customer_is_in_the_file(changed):
     found, folder = changed
     table = pd.read_parquet(folder / "diff" / "changes.parquet")

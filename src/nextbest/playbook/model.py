@@ -262,7 +262,8 @@ class Retention(Strict):
 
     decisions: Expression
     outcomes: Expression
-    consents: Expression
+    consents: Expression = Field(description="a consent goes only when a later word has replaced it")
+    suppressions: Expression = Field(description="counted from their end")
 
 
 class Contact(Strict):

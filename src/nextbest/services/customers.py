@@ -159,6 +159,7 @@ def prune(*, workspace: str | Path, playbook: str | Path = "bank-kz", as_of: dat
         counts = {
             "decisions": _prune_decisions(connection, moment - keep["decisions"], places),
             "outcomes": _prune_rows(connection, tables.outcome, _old_outcomes(connection, moment - keep["outcomes"]), places),
+            "suppressions": _prune_rows(connection, tables.suppression, _ended(connection, moment - keep["suppressions"]), places),
             "consents": _prune_rows(connection, tables.consent, _replaced(connection, moment - keep["consents"]), places),
         }
         if places:
@@ -186,6 +187,11 @@ def _left(connection: Connection, seq: int) -> list[int]:
 def _old_outcomes(connection: Connection, before: int) -> set[Any]:
     o = tables.outcome.c
     return set(connection.execute(select(o.event_id).where(o.happened < before)).scalars())
+
+
+def _ended(connection: Connection, before: int) -> set[Any]:
+    s = tables.suppression.c
+    return set(connection.execute(select(s.suppression_id).where(s.until < before)).scalars())
 
 
 def _replaced(connection: Connection, before: int) -> set[Any]:

@@ -34,6 +34,7 @@ class Diff:
     reach: list[dict[str, Any]]
     moves: list[dict[str, Any]]
     groups: list[dict[str, Any]]
+    group_reach: list[dict[str, Any]]
     group_column: str | None
     folder: Path
 
@@ -105,7 +106,7 @@ from changes where changed group by 1, 2 order by customers desc, old, new limit
     )
     customers = model.business.sources[model.business.customers].columns
     column = next((name for name, item in customers.items() if item.type == "category" and item.values), None)
-    groups = []
+    groups, group_reach = [], []
     if column is not None:
         features = f"read_parquet({text(str(folder / 'features.parquet'))})"
         key = id_column(model.business.sources[model.business.customers])
@@ -114,8 +115,16 @@ from changes where changed group by 1, 2 order by customers desc, old, new limit
   cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit
 from {features} as f join changes as c on cast(f.{quote(key)} as varchar) = c.customer group by 1 order by 1"""
         )
+        group_reach = rows(
+            f"""with grouped as (select coalesce({quote(column)}, '?') as "group", offer_old, offer_new
+  from {features} as f join changes as c on cast(f.{quote(key)} as varchar) = c.customer),
+sides as (select "group", coalesce(offer_old, 'no offer') as offer, 1 as old, 0 as new from grouped
+  union all select "group", coalesce(offer_new, 'no offer'), 0, 1 from grouped)
+select "group", offer, cast(sum(old) as bigint) as old, cast(sum(new) as bigint) as new from sides
+group by 1, 2 having sum(old) <> sum(new) order by 1, abs(sum(new) - sum(old)) desc, 2"""
+        )
     return Diff(
         old=books[0], new=books[1], as_of=as_of, customers=total["customers"], offers_changed=total["changed"],
         messages_changed=total["reworded"], benefit=(float(total["before"]), float(total["after"])), reach=reach, moves=moves,
-        groups=groups, group_column=column, folder=out,
+        groups=groups, group_reach=group_reach, group_column=column, folder=out,
     )  # fmt: skip
