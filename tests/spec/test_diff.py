@@ -53,6 +53,12 @@ def test_each_changed_customer_is_in_the_file(changed):
     assert moved == pytest.approx(found.benefit[1] - found.benefit[0])
 
 
+def test_value_is_what_lever_and_propensity_come_to(changed):
+    found, folder = changed
+    firsts = pd.read_parquet(folder / "b" / "decisions.parquet").query("rank == 1")  # every lever is 1 here
+    assert found.value[1] == pytest.approx(firsts.propensity.sum())
+
+
 def test_the_page_is_self_contained(changed):
     page = (changed[1] / "diff" / "diff.html").read_text()
     assert "<link" not in page and "src=" not in page and "Whose offer changes" in page and "travel-card" in page

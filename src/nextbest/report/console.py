@@ -183,5 +183,7 @@ def difference(found: Diff) -> RenderableType:
         moves.add_column(column, justify="right" if column.startswith(("c", "b")) else "left")
     for item in found.moves:
         moves.add_row(escape(item["old"]), escape(item["new"]), str(item["customers"]), f"{item['benefit']:+,.0f}".replace(",", "\u00a0"))
-    changed = f"{found.customers} customers: {found.offers_changed} get another first offer, {found.messages_changed} another text"
+    changed = f"{found.customers} customers: {found.offers_changed} get another first offer, {found.messages_changed} another text; "
+    changed += f"benefit a month {found.benefit[1] - found.benefit[0]:+,.0f}".replace(",", "\u00a0")
+    changed += f", value {found.value[1] - found.value[0]:+.1f}"
     return Group(changed, table, *([moves] if found.moves else []))

@@ -22,7 +22,11 @@ MOST_MOVES = 15
 
 @dataclass(frozen=True)
 class Diff:
-    """Two playbooks over the same data. Benefit is a month's, in the playbook's currency, of the first offers."""
+    """Two playbooks over the same data. Benefit is a month's, in the playbook's currency, of the first offers.
+
+    Value is lever × propensity of the first offers, added up: the acceptances that the business expects, as it weighs them.
+    A playbook declares no margins yet; with them it would be money.
+    """
 
     old: dict[str, str]
     new: dict[str, str]
@@ -31,6 +35,7 @@ class Diff:
     offers_changed: int
     messages_changed: int
     benefit: tuple[float, float]
+    value: tuple[float, float]
     reach: list[dict[str, Any]]
     moves: list[dict[str, Any]]
     groups: list[dict[str, Any]]
@@ -52,8 +57,7 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
         with duckdb.connect() as connection:
             connection.execute("set enable_progress_bar = false")
             for name, run in zip(("old", "new"), runs, strict=True):
-                business = load(run.folder / "playbook").model.business
-                _first_offers(connection, name, run.folder, id_column(business.sources[business.customers]))
+                _first_offers(connection, name, run.folder, load(run.folder / "playbook").model)
             books = [run.record["playbook"] for run in runs]
             found = _compared(connection, models[1], runs[1].folder, books, runs[0].record["as_of"], target)
             connection.execute(f"copy (from changes where changed or reworded) to {text(str(folder / 'changes.parquet'))} (format parquet)")
@@ -61,11 +65,14 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
     return found
 
 
-def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, key: str) -> None:
+def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, model: Playbook) -> None:
     """Grain: one customer of the run, with the first offer's figures and the text."""
+    key = id_column(model.business.sources[model.business.customers])
+    levers = " ".join(f"when {text(offer)} then {item.lever}" for offer, item in model.offers.items())
     connection.execute(
         f"""create table {name} as
-select r.client_code as customer, d.offer, d.benefit, d.confidence, r.push_notification as message
+select r.client_code as customer, d.offer, d.benefit, d.confidence, d.propensity * case d.offer {levers} end as value,
+  r.push_notification as message
 from read_csv({text(str(folder / "recommendations.csv"))}, all_varchar = true, header = true) as r
 left join (from read_parquet({text(str(folder / "decisions.parquet"))}) where rank = 1) as d
 on cast(d.{quote(key)} as varchar) = r.client_code"""
@@ -84,13 +91,15 @@ def _compared(
         """create table changes as
 select customer, o.offer as offer_old, n.offer as offer_new, o.offer is distinct from n.offer as changed,
   o.benefit as benefit_old, n.benefit as benefit_new, o.confidence as confidence_old, n.confidence as confidence_new,
+  o.value as value_old, n.value as value_new,
   nullif(o.message, '') as message_old, nullif(n.message, '') as message_new,
   nullif(o.message, '') is distinct from nullif(n.message, '') as reworded
 from old as o full join new as n using (customer) order by try_cast(customer as bigint), customer"""
     )
     [total] = rows(
         "select count(*) as customers, count(*) filter (changed) as changed, count(*) filter (reworded) as reworded, "
-        "coalesce(sum(benefit_old), 0) as before, coalesce(sum(benefit_new), 0) as after from changes"
+        "coalesce(sum(benefit_old), 0) as before, coalesce(sum(benefit_new), 0) as after, "
+        "coalesce(sum(value_old), 0) as value_before, coalesce(sum(value_new), 0) as value_after from changes"
     )
     of_offer = "select coalesce(offer, 'no offer') as offer, count(*) as n, cast(coalesce(median(benefit), 0) as double) as benefit"
     reach = rows(
@@ -125,6 +134,7 @@ group by 1, 2 having sum(old) <> sum(new) order by 1, abs(sum(new) - sum(old)) d
         )
     return Diff(
         old=books[0], new=books[1], as_of=as_of, customers=total["customers"], offers_changed=total["changed"],
-        messages_changed=total["reworded"], benefit=(float(total["before"]), float(total["after"])), reach=reach, moves=moves,
+        messages_changed=total["reworded"], benefit=(float(total["before"]), float(total["after"])),
+        value=(total["value_before"], total["value_after"]), reach=reach, moves=moves,
         groups=groups, group_reach=group_reach, group_column=column, folder=out,
     )  # fmt: skip
