@@ -193,6 +193,9 @@ from contacted join places using ({job.key}) where held_by is null order by plac
 
     def _past_as_recorded(self, connection: Connection, job: Job) -> None:
         self.seen = self._header(connection)["seen"]
+        if self.seen != self.seen_first:
+            what = f"run {self.run_id} was recorded by another process just now, which had heard other consents"
+            raise StoreError([Problem(self.workspace.name, what, "run again: the output is then made from what was recorded")])
         job.engine.load("recorded", pa.concat_tables(self._parts(connection)))
         if not job.engine.rows("select 1 from recorded where record is not null limit 1"):
             what = f"run {self.run_id} was recorded before, and its records were emptied since (erasure or retention)"
