@@ -1,6 +1,6 @@
 """What we promise under fire: many processes at once, kills at any moment, faults of the machine, a forger.
 
-Counts are small here, so that CI stays short; `make proof` runs them in full and prints what it found.
+Counts are small here, so that CI stays short; `make proof` runs them in full.
 """
 
 import multiprocessing
