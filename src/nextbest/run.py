@@ -29,11 +29,12 @@ class Run:
 
     @property
     def recommendations(self) -> pd.DataFrame:
-        """One row per customer: client_code, product, push_notification."""
+        """One row per customer: the code, product, push_notification."""
         table = pd.read_csv(self.folder / "recommendations.csv", keep_default_na=False, dtype=str)
         # Codes are numbers only where the run took them for numbers: 007 stays 007.
-        kind = self._parquet("decisions", columns=["client_code"]).client_code.dtype
-        return table.astype({"client_code": kind}) if len(table) else table
+        key = table.columns[0]
+        kind = self._parquet("decisions", columns=[key])[key].dtype
+        return table.astype({key: kind}) if len(table) else table
 
     @property
     def decisions(self) -> pd.DataFrame:

@@ -27,6 +27,7 @@ def decided(request, tmp_path_factory):
     clients["consent_profiling"] = ["1", "", "0", "да", "true"] * 30
     clients["language"] = ["ru", "en", "", "kk", "RU"] * 30
     clients.loc[::17, "age"] = 16
+    clients["avg_monthly_balance_KZT"] = clients["avg_monthly_balance_KZT"].astype(object).where(clients.index % 13 != 0, "")
     clients.to_csv(data / "clients.csv", index=False)
     return nextbest.decide(data, as_of="2025-08-31", out=folder / "out"), clients
 

@@ -42,7 +42,7 @@ def real(tmp_path_factory):
 def test_the_real_case_reads_whole(real):
     _, run = real
     assert run.record["problems"] == []
-    assert run.record["counts"]["transactions"] == {"read": 9000, "kept": 9000}
+    assert run.record["counts"]["rows"]["transactions"] == {"read": 9000, "kept": 9000}
 
 
 def test_the_real_case_scores_as_aimed(real):

@@ -42,7 +42,7 @@ def test_run_json_says_what_was_run(demo):
     record = json.loads((demo.folder / "run.json").read_text())
     assert record["as_of"] == "2025-08-31" and record["seed"] == 0
     assert re.fullmatch("[0-9a-f]{64}", record["playbook"]["sha256"]) and re.fullmatch("[0-9a-f]{64}", record["data"]["sha256"])
-    assert record["counts"]["transactions"]["read"] == 60 * 120
+    assert record["counts"]["rows"]["transactions"]["read"] == 60 * 120
     assert all(stage["seconds"] >= 0 for stage in record["stages"])
 
 

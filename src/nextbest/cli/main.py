@@ -186,7 +186,7 @@ def demo(
         with bar() as report:
             run: Run = decide_service(data, "bank-kz", as_of="2025-08-31", out=results, progress=report)
         out.print(show.summary(run, rows=5))
-        out.print(show.explanation(explain_service(results, str(run.recommendations.client_code.iloc[0]))))
+        out.print(show.explanation(explain_service(results, str(run.recommendations.iloc[0, 0]))))
         out.print(
             f"\nData: {data}\nRecommendations: {results / 'recommendations.csv'}\nReport, open it in a browser: {results / 'report.html'}\n"
             f"Any other client: nextbest explain {results} 2",

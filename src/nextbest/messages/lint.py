@@ -3,7 +3,8 @@
 import re
 
 from nextbest.plan.stage import text
-from nextbest.playbook.model import LintRule, Playbook, Tokens, Voice
+from nextbest.playbook.model import Playbook
+from nextbest.playbook.speech import LintRule, Tokens, Voice
 
 LENGTH, AGREEMENT = "length", "agreement"
 DIMENSIONS = ("personalisation", "tone", "clarity", "format")

@@ -4,7 +4,7 @@ from sqlglot import exp, parse_one
 
 from nextbest.plan.stage import text
 from nextbest.playbook.bind import Bound
-from nextbest.playbook.model import Channel, Voice
+from nextbest.playbook.speech import Channel, Voice
 from nextbest.rules.parse import Rule
 from nextbest.rules.render import tree
 

@@ -8,21 +8,22 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
+from nextbest.plan.features import holds, strength
 from nextbest.plan.stage import Stage, listing, quote, text
 from nextbest.plan.staging import id_column
-from nextbest.playbook.bind import Bound, BoundOffer
-from nextbest.rules.parse import Rule
+from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer
+from nextbest.rules.parse import Rule, cell
 from nextbest.rules.render import sql, tree
 
 
 def scored(bound: Bound) -> Stage:
     """Signals, and for every offer its verdicts, terms, benefit, propensity and score. Grain: one customer."""
     key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
-    select = f"select {listing([key, *(quote(name) for name in bound.signals)])}"
+    select = f"select {listing([key, *map(quote, (*bound.segments, *bound.signals)), *_own_signals(bound)])}"
     first = [item for offer in bound.offers for item in _verdicts_and_terms(bound, offer)]
     select = f"{select},\n  {listing(first)}\nfrom signals"
     layers = (
-        [item for offer in bound.offers for item in _limits(offer)],
+        [item for offer in bound.offers for item in (*_limits(offer), _evidence(offer))],
         [f"{_benefit(offer)} as {_col(offer, 'benefit')}" for offer in bound.offers],
         [f"{_of(bound.propensity, offer)} as {_col(offer, 'propensity')}" for offer in bound.offers],
         [
@@ -95,24 +96,49 @@ def _money(expression: str) -> str:
 
 
 def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
-    model = offer.model
-    names = ", ".join(text(name.lower()) for name in {offer.id: 0, **{n: 0 for n in model.name.values()}})
-    held = f"coalesce(list_has_any(owned_products, [{names}]), false)" if "owned_products" in bound.customer_columns else "false"
-    points = [f"{weight} * {quote(signal)}" for signal, weight in model.evidence.signals.items()]
+    held = holds(offer.called) if OWNED in bound.customer_columns else "false"
     items = [
         f"{_all(offer.eligible)} as {_col(offer, 'eligible')}",
         f"not {held} as {_col(offer, 'applicable')}",
         f"{_all(offer.suitable)} as {_col(offer, 'suitable')}",
         f"{_failed(offer.eligible)} as {_col(offer, 'eligibility_failed')}",
         f"{_failed(offer.suitable)} as {_col(offer, 'suitability_failed')}",
-        f"cast({' + '.join([str(model.evidence.prior), *points])} as double) as {_col(offer, 'evidence')}",
     ]
+    named = {column.name for column in tree(bound.score).find_all(exp.Column)}
+    if "typical" in named:
+        items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {_col(offer, 'typical')}")
+    if "gap" in named or bound.model.business.gap:
+        items.append(f"cast({_gap(bound, offer)} as double) as {_col(offer, 'gap')}")
     items += [f"{_money(sql(rule, 'duckdb'))} as {_col(offer, f'term.{name}')}" for name, rule in offer.terms.items()]
     if offer.cap:
         items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {_col(offer, 'most')}")
     if offer.today:
         items.append(f"{_money(sql(offer.today, 'duckdb'))} as {_col(offer, 'now')}")
     return items
+
+
+def _typical(bound: Bound, offer: BoundOffer) -> str:
+    """SQL: whether the customer is in a segment that names the offer."""
+    return " or ".join(quote(name) for name, segment in bound.model.segments.items() if offer.id in segment.offers)
+
+
+def _gap(bound: Bound, offer: BoundOffer) -> str:
+    """SQL: whether the customer holds nothing of the offer's category."""
+    return f"not {holds(bound.held().get(cell(HOLDS, offer.model.category), ()))}" if OWNED in bound.customer_columns else "true"
+
+
+def _own_signals(bound: Bound) -> list[str]:
+    return [f"{strength(rule)} as {_signal(offer, name)}" for offer in bound.offers for name, rule in offer.own_signals.items()]
+
+
+def _signal(offer: BoundOffer, name: str) -> str:
+    """The column of scored that holds a signal's strength for the offer."""
+    return _col(offer, f"signal.{name}") if name in offer.own_signals else quote(name)
+
+
+def _evidence(offer: BoundOffer) -> str:
+    points = [f"{weight} * {_signal(offer, name)}" for name, weight in offer.model.evidence.signals.items()]
+    return f"cast({' + '.join([str(offer.model.evidence.prior), *points])} as double) as {_col(offer, 'evidence')}"
 
 
 def _all(rules: Mapping[str, Rule]) -> str:
@@ -182,12 +208,20 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
     model = offer.model
     by_weight = sorted(model.evidence.signals.items(), key=lambda item: -item[1])
     terms = [(name, "amount", _col(offer, f"term.{name}")) for name in _terms(offer)]
-    points = [(name, "points", f"cast({weight} * {quote(name)} as float)") for name, weight in by_weight]
-    reasons = ", ".join(
-        f"case when {quote(name)} > 0 then {text(bound.model.signals[name].meaning[language])} end"
+    points = [(name, "points", f"cast({weight} * {_signal(offer, name)} as float)") for name, weight in by_weight]
+    said = [
+        f"case when {_signal(offer, name)} > 0 then {text(bound.model.signals[name].meaning[language])} end"
         for name, weight in by_weight
         if weight > 0
-    )
+    ]
+    said += [
+        f"case when {quote(name)} then {text(segment.meaning[language])} end"
+        for name, segment in bound.model.segments.items()
+        if offer.id in segment.offers
+    ]
+    if gap := bound.model.business.gap:
+        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(gap[language].replace('{category}', model.category))} end")
+    reasons = ", ".join(said)
     all_terms = list(dict.fromkeys(name for other in bound.offers for name in _terms(other)))
     values = {
         "offer": text(offer.id),
@@ -205,7 +239,7 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         "benefit_terms": _named("term", terms, all_terms),
         "propensity": _col(offer, "propensity"),
         "evidence": _col(offer, "evidence"),
-        "evidence_terms": _named("signal", points, list(bound.signals)),
+        "evidence_terms": _named("signal", points, list(bound.model.signals)),
         "reasons": f"concat_ws('; ', {reasons})" if reasons else "''",
     }
     return "{" + ", ".join(f"{text(name)}: {values[name]}" for name in RECORD) + "}"

@@ -1,9 +1,11 @@
 """From activity rows to one wide row per customer: measure cells, then features, population and signals."""
 
+from collections.abc import Iterable
+
 from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, quote, text
 from nextbest.plan.staging import id_column, is_rejected
-from nextbest.playbook.bind import Bound
+from nextbest.playbook.bind import OWNED, Bound
 from nextbest.playbook.model import Measure
 from nextbest.playbook.window import last_month, month_starts
 from nextbest.rules.parse import Rule, cell
@@ -82,7 +84,16 @@ def features(bound: Bound) -> Stage:
 def over(bound: Bound, base: str) -> Stage:
     """Features over a SELECT of customer columns and cells. Grain: one customer."""
     key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    used = {column for rule in bound.rules() for column in rule.columns}
+    held = [f"cast({holds(products)} as double) as {quote(column)}" for column, products in bound.held().items() if column in used]
+    if held:
+        base = f"select *,\n  {listing(held)}\nfrom (\n{base})"
     return Stage("features", "one customer", f"{_layered(bound.features, base)}\norder by {key}", "computing features")
+
+
+def holds(products: Iterable[str]) -> str:
+    """SQL: whether the customer holds any of the products, by their names in lower case."""
+    return f"coalesce(list_has_any({OWNED}, [{', '.join(text(name) for name in products)}]), false)"
 
 
 def _layered(rules: dict[str, Rule], base: str) -> str:
@@ -106,18 +117,21 @@ def population(bound: Bound) -> Stage:
             f"case when count({column}) >= {item.at_least} then quantile_disc({column}, {item.quantile}) "
             f"else {item.default} end as {quote(name)}"
         )
-    return Stage("population", "one row", f"select {listing(items or ['1 as nothing'])}\nfrom features", "measuring the population")
+    return Stage(
+        "population", "one row", f"select {listing(items or ['count(*) as scored_customers'])}\nfrom features", "measuring the population"
+    )
 
 
 def signals(bound: Bound) -> Stage:
-    """Features, population and the strength of every signal (0 to 1). Grain: one customer."""
-    items = [
-        f"coalesce(greatest(0.0, least(1.0, cast({sql(rule, 'duckdb')} as double))), 0.0) as {quote(name)}"
-        for name, rule in bound.signals.items()
-    ]
-    return Stage(
-        "signals",
-        "one customer",
-        f"select *,\n  {listing(items)}\nfrom features, population",
-        "reading signals",
-    )
+    """Features, population, segments and the strength of every signal (0 to 1). Grain: one customer."""
+    source = "features, population"
+    segments = [f"coalesce(cast({sql(rule, 'duckdb')} as boolean), false) as {quote(name)}" for name, rule in bound.segments.items()]
+    if segments:
+        source = f"(select *,\n  {listing(segments)}\nfrom {source})"
+    items = [f"{strength(rule)} as {quote(name)}" for name, rule in bound.signals.items()]
+    return Stage("signals", "one customer", f"select {listing(['*', *items])}\nfrom {source}", "reading signals")
+
+
+def strength(rule: Rule) -> str:
+    """SQL: a signal's strength, 0 to 1; 0 where it is unknown."""
+    return f"greatest(0.0, least(1.0, coalesce(cast({sql(rule, 'duckdb')} as double), 0.0)))"

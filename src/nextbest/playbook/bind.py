@@ -10,12 +10,18 @@ from typing import TypeVar
 
 from nextbest.errors import PlaybookError, Problem
 from nextbest.playbook.contact import BoundContact, bound_contact
+from nextbest.playbook.entry import Condition, Param
 from nextbest.playbook.load import Loaded
-from nextbest.playbook.model import Condition, Fact, Measure, Offer, Option, Param, Playbook
+from nextbest.playbook.model import Fact, Measure, Offer, Option, Playbook
+from nextbest.playbook.naming import check_names, takes_own_numbers
 from nextbest.playbook.params import value_on
 from nextbest.rules.parse import ParamValue, Rule, RuleError, Scope, bind, cell, did_you_mean
 
 T = TypeVar("T")
+OWNED = "owned_products"
+"""The customer column that lists the products held."""
+HOLDS = "holds"
+"""The measure of it by category of offers: `holds['cards']` is 1 or 0."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,10 @@ class BoundOption:
 
 @dataclass(frozen=True)
 class BoundOffer:
-    """One offer with its rules bound. `today` is what the customer gets now, taken off the benefit."""
+    """One offer with its rules bound. `today` is what the customer gets now, taken off the benefit.
+
+    `own_signals` are those taken with the offer's own numbers; the playbook's others are the same for every offer.
+    """
 
     id: str
     model: Offer
@@ -39,6 +48,13 @@ class BoundOffer:
     today: Rule | None
     facts: dict[str, Rule]
     parts: dict[str, list[BoundOption]]
+    own_signals: dict[str, Rule]
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Its names in `owned_products`, in lower case."""
+        names = (self.id, *self.model.name.values(), *self.model.also_called)
+        return tuple(dict.fromkeys(name.strip().lower() for name in names))
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Bound:
     as_of: date
     measures: dict[str, Measure]
     features: dict[str, Rule]
+    segments: dict[str, Rule]
     signals: dict[str, Rule]
     offers: tuple[BoundOffer, ...]
     defaults: dict[str, Rule]
@@ -71,10 +88,10 @@ class Bound:
 
     def rules(self) -> Iterable[Rule]:
         """Every rule over one customer's row."""
-        yield from (*self.features.values(), *self.signals.values(), self.profiling)
+        yield from (*self.features.values(), *self.segments.values(), *self.signals.values(), self.profiling)
         yield from (rule for rule in self.contact.purposes.values() if rule)
         for offer in self.offers:
-            for group in (offer.eligible, offer.suitable, offer.terms, offer.facts):
+            for group in (offer.eligible, offer.suitable, offer.terms, offer.facts, offer.own_signals):
                 yield from group.values()
             yield from (rule for rule in (offer.cap, offer.today) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
@@ -89,11 +106,18 @@ class Bound:
                 needed.setdefault(name, []).extend(([(key, False)] if sums else []) + ([(key, True)] if sums or counts else []))
         return needed
 
+    def held(self) -> dict[str, tuple[str, ...]]:
+        """The column of each category → the names of its products; empty where no column says what customers hold."""
+        named: dict[str, list[str]] = {}
+        for offer in self.offers if OWNED in self.customer_columns else ():
+            named.setdefault(cell(HOLDS, offer.model.category), []).extend(offer.called)
+        return {column: tuple(dict.fromkeys(names)) for column, names in named.items()}
+
     def roots(self, rule: Rule) -> tuple[str, ...]:
         """The cells and customer columns behind a rule, through any features it names."""
         found: dict[str, None] = {}
         for column in rule.columns:
-            inner = self.features.get(column) or self.signals.get(column)
+            inner = self.features.get(column) or self.segments.get(column) or self.signals.get(column)
             found.update(dict.fromkeys(self.roots(inner) if inner else (column,)))
         return tuple(found)
 
@@ -151,25 +175,28 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     for name, measure in measures.items():
         if not keys_of(model, measure):
             binder.say(f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name)
-    base = Scope(
-        frozenset(customers.columns),
-        {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in (measure.sum, measure.count)},
-        params,
-    )
-    _check_names(binder, model, base)
+    cells = {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in (measure.sum, measure.count)}
+    if OWNED in customers.columns:
+        cells[HOLDS] = tuple(dict.fromkeys(offer.category for offer in model.offers.values()))
+    base = Scope(frozenset(customers.columns), cells, params)
+    check_names(model, base, binder.say)
     with_features = base.adding(model.features.features)
     features = {
         name: binder.rule(feature.value, with_features, "features", "features", name, "value")
         for name, feature in model.features.features.items()
     }
     known = with_features.adding(model.features.population)
-    signals = {name: binder.rule(signal.strength, known, "signals", name, "strength") for name, signal in model.signals.items()}
-    with_signals = known.adding(model.signals)
+    segments = {name: binder.rule(segment.when, known, "segments", name, "when") for name, segment in model.segments.items()}
+    known = known.adding(model.segments)
+    shared = {name: signal for name, signal in model.signals.items() if not takes_own_numbers(model, name)}
+    signals = {name: binder.rule(signal.strength, known, "signals", name, "strength") for name, signal in shared.items()}
+    with_signals = known.adding(shared)
     result = Bound(
         loaded=loaded,
         as_of=as_of,
         measures=measures,
         features=_ordered(binder, features),
+        segments=segments,
         signals=signals,
         offers=tuple(_offer(binder, offer, with_signals) for offer in model.offers.values()),
         defaults={
@@ -188,7 +215,7 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
         ),
         score=binder.rule(
             business.arbitration.score,
-            Scope(frozenset({"evidence", "propensity", "benefit", "lever"}), {}, params),
+            Scope(frozenset({"evidence", "propensity", "benefit", "lever", "typical", "gap"}), {}, params),
             "business",
             "arbitration",
             "score",
@@ -213,6 +240,11 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
 def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
     path = ("offers", offer.id)
     scope = scope.adding(params=binder.params(offer.params, *path, "params"))
+    own_signals = {
+        name: binder.rule(binder.loaded.model.signals[name].strength, scope, *path, "evidence", "signals", name)
+        for name in offer.evidence.signals
+        if name in binder.loaded.model.signals and takes_own_numbers(binder.loaded.model, name)
+    }
     for name in offer.evidence.signals:
         if name not in binder.loaded.model.signals:
             fix = did_you_mean(name, binder.loaded.model.signals)
@@ -246,44 +278,12 @@ def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
         today=binder.rule(benefit.today.value, scope, *path, "benefit", "today", "value") if benefit.today else None,
         facts=_each(messages.facts, fact),
         parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
+        own_signals=own_signals,
     )
 
 
 def _each(items: dict[str, T], make: Callable[[str, T], Rule]) -> dict[str, Rule]:
     return {name: make(name, item) for name, item in items.items()}
-
-
-def _check_names(binder: _Binder, model: Playbook, base: Scope) -> None:
-    """One name, one meaning: what a rule may name must not exist twice."""
-    seen = set(base.columns) | set(base.measures)
-    groups = (
-        ("features", "features", model.features.features),
-        ("features", "population", model.features.population),
-        ("signals", "", model.signals),
-    )
-    for file, group, names in groups:
-        for name in names:
-            if name in seen:
-                binder.say(f"the name '{name}' is taken", "rename one of them", *filter(None, (file, group, name)))
-            seen.add(name)
-    business = model.business
-    for currency, param in business.currencies.items():
-        if param is not None and param not in model.params:
-            binder.say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
-    for name, item in model.features.population.items():
-        if item.of not in model.features.features:
-            binder.say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
-    for name, offer in model.offers.items():
-        if offer.id != name:
-            binder.say(f"the file is {name}.yaml, the id '{offer.id}'", "make them the same", "offers", name, "id")
-    for language in business.languages:
-        if language not in model.voices:
-            binder.say(f"no voice/{language}.yaml", "write the voice or drop the language", "business", "languages")
-    if business.channel not in model.channels:
-        binder.say(f"unknown channel '{business.channel}'", "declare it in channels.yaml", "business", "channel")
-    for name in business.defaults:
-        if name not in base.columns:
-            binder.say(f"'{name}' is not a customer column", "declare it in sources", "business", "defaults", name)
 
 
 def _ordered(binder: _Binder, features: dict[str, Rule]) -> dict[str, Rule]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from nextbest.playbook.model import Playbook, Sending
+from nextbest.playbook.model import Playbook
+from nextbest.playbook.policy import Sending
 from nextbest.rules.parse import Rule
 from nextbest.rules.reference import evaluate
 

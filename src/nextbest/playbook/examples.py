@@ -7,22 +7,32 @@ from typing import Any
 
 from nextbest.errors import Problem
 from nextbest.playbook.bind import Bound, BoundOffer
-from nextbest.playbook.model import Example
+from nextbest.playbook.entry import Example
 from nextbest.playbook.reference import Row, empty_row, outcome, with_features
 
 
 def failures(bound: Bound) -> list[Problem]:
     """Every example that does not come out as written."""
-    return [*_each(bound, _signal_cases(bound)), *_each(bound, _offer_cases(bound))]
+    return [*_each(bound, _segment_cases(bound)), *_each(bound, _signal_cases(bound)), *_each(bound, _offer_cases(bound))]
 
 
 def count(bound: Bound) -> int:
     """How many examples there are."""
     model = bound.model
-    return sum(len(s.examples) for s in model.signals.values()) + sum(len(o.examples) for o in model.offers.values())
+    return sum(len(item.examples) for group in (model.segments, model.signals, model.offers) for item in group.values())
 
 
 Case = tuple[Example, tuple[str, ...], Callable[[Row], dict[str, Any]]]
+
+
+def _segment_cases(bound: Bound) -> Iterator[Case]:
+    for name, segment in bound.model.segments.items():
+        for index, example in enumerate(segment.examples):
+            yield example, ("segments", name, "examples", str(index)), partial(_belongs, name)
+
+
+def _belongs(segment: str, row: Row) -> dict[str, Any]:
+    return {"belongs": row[segment]}
 
 
 def _signal_cases(bound: Bound) -> Iterator[Case]:
@@ -64,7 +74,7 @@ def _each(bound: Bound, cases: Iterator[Case]) -> Iterator[Problem]:
 
 def _row(bound: Bound, example: Example, path: tuple[str, ...]) -> tuple[Row, Problem | None]:
     row = empty_row(bound)
-    known = row.keys() | bound.features.keys() | bound.signals.keys()
+    known = row.keys() | bound.held().keys() | bound.features.keys() | bound.segments.keys() | bound.model.signals.keys()
     unknown = sorted(set(example.given) - known)
     if unknown:
         return row, Problem(

@@ -19,20 +19,30 @@ SINGLE_FILES = {
     "features": "features.yaml",
     "params": "params.yaml",
     "signals": "signals.yaml",
+    "segments": "segments.yaml",
     "contact": "contact.yaml",
     "channels": "channels.yaml",
 }
 FOLDERS = {"voices": "voice", "offers": "offers"}
+KEYS = {"playbook": "business", "voice": "voices"}
+"""What a base's `take` names by file → the part of the model."""
+OPTIONAL = ("segments",)
+BASE = "base"
+"""The folder in which a playbook's copy carries the playbook that it stands on."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A playbook, where it stands, its content's hash, and the place of each entry (path → `file:line`)."""
+    """A playbook, where it stands, its content's hash, the place of each entry (path → `file:line`), and its files.
+
+    `files` holds what was read, by name, a base's files under `base/`: written to a folder they are this playbook again.
+    """
 
     model: Playbook
     folder: Path
     hash: str
     places: dict[Place, str] = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
 
     def where(self, *path: str) -> str:
         """`file:line` of an entry, or of the nearest entry above it."""
@@ -56,30 +66,112 @@ def find(name_or_folder: str | Path) -> Path:
 def load(name_or_folder: str | Path) -> Loaded:
     """Read and validate a playbook. Raises PlaybookError with every schema problem, each with file and line."""
     folder = find(name_or_folder)
-    places: dict[Place, str] = {}
-    problems: list[Problem] = []
-    digest = hashlib.sha256()
-    tree: dict[str, Any] = {}
-    for path, key in _files_of(folder):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_file():
-            problems.append(Problem(name, "the file is missing", "copy it from a built-in playbook"))
-            continue
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        _put(tree, key, _read(content, name, key, places, problems))
+    reader = _Reader()
+    tree = reader.tree(folder)
+    problems = reader.problems
     if problems:
         raise PlaybookError(sorted(set(problems)))
-    model = None
     try:
-        model = Playbook.model_validate(tree)
+        model = Playbook.model_validate(_with_every_offer(tree))
     except ValidationError as error:
         for item in error.errors():
             entry = tuple(str(part) for part in item["loc"])
-            problems.append(Problem(place_of(places, entry), f"{'.'.join(entry)}: {item['msg']}"))
-    if model is None or problems:
-        raise PlaybookError(sorted(set(problems)))
-    return Loaded(model, folder, digest.hexdigest(), places)
+            problems.append(Problem(place_of(reader.places, entry), f"{'.'.join(entry)}: {item['msg']}"))
+        raise PlaybookError(sorted(set(problems))) from None
+    digest = hashlib.sha256()
+    for name, content in reader.files.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return Loaded(model, folder, digest.hexdigest(), reader.places, reader.files)
+
+
+def _with_every_offer(tree: dict[str, Any]) -> dict[str, Any]:
+    """The offers with what holds for all of them filled in. What has not its shape is left for the validation to tell."""
+    business = tree.get("business")
+    shared = business.get("every_offer") if isinstance(business, dict) else None
+    offers = tree.get("offers")
+    if not isinstance(shared, dict) or not isinstance(offers, dict):
+        return tree
+    filled = {}
+    for name, offer in offers.items():
+        if isinstance(offer, dict):
+            rules = {
+                kind: {**(shared.get(kind) or {}), **(offer.get(kind) or {})}
+                for kind in ("eligible", "suitable")
+                if isinstance(offer.get(kind, {}), dict | None) and isinstance(shared.get(kind, {}), dict | None)
+            }
+            evidence = {"evidence": shared["evidence"]} if "evidence" in shared and "evidence" not in offer else {}
+            filled[name] = {**offer, **rules, **evidence}
+        else:
+            filled[name] = offer
+    return {**tree, "offers": filled}
+
+
+def write(loaded: Loaded, folder: Path) -> None:
+    """Write the playbook's files, its base's among them."""
+    for name, content in loaded.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@dataclass
+class _Reader:
+    """Reads a playbook's files, and those of the playbook it stands on."""
+
+    places: dict[Place, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def tree(self, folder: Path, prefix: str = "") -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        places: dict[Place, str] = {}
+        missing = []
+        for path, key in _files_of(folder):
+            name = prefix + path.relative_to(folder).as_posix()
+            if not path.is_file():
+                missing.append((key[0], name))
+                continue
+            self.files[name] = path.read_bytes()
+            _put(own, key, _read(self.files[name], name, key, places, self.problems))
+        business = own.get("business")
+        declared = business.get("base") if isinstance(business, dict) else None
+        taken = self._base(folder, declared, places[("business", "base")], prefix) if isinstance(declared, dict) else {}
+        self.places |= places
+        for entry, file in missing:
+            if entry not in taken and entry not in OPTIONAL:
+                self.problems.append(Problem(file, "the file is missing", "copy it from a built-in playbook"))
+        return _over(taken, own)
+
+    def _base(self, folder: Path, declared: dict[str, Any], where: str, prefix: str) -> dict[str, Any]:
+        """What is taken of the base."""
+        if prefix.count("/") > 3:
+            self.problems.append(Problem(where, "the base stands on a base, and so on", "name one that stands on its own"))
+            return {}
+        carried = folder / BASE
+        try:
+            tree = self.tree(carried if carried.is_dir() else find(str(declared.get("playbook"))), f"{prefix}{BASE}/")
+        except UsageError as error:
+            self.problems += error.problems
+            return {}
+        chosen, offers = declared.get("offers") or [], tree.get("offers", {})
+        for name in chosen:
+            if name not in offers:
+                self.problems.append(Problem(where, f"the base has no offer '{name}'", f"one of {', '.join(offers)}"))
+        take = [KEYS.get(name, name) for name in declared.get("take") or []]
+        taken = {key: tree[key] for key in take if key in tree}
+        return {**taken, "offers": {name: offers[name] for name in chosen if name in offers}}
+
+
+def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Own entries before the base's; in features.yaml and voices the entries within each group."""
+    merged = dict(base)
+    for file, entries in own.items():
+        below = base.get(file)
+        if isinstance(below, dict) and isinstance(entries, dict):
+            grouped = file in ("features", "voices")
+            entries = {**below, **{k: {**below[k], **v} if grouped and k in below else v for k, v in entries.items()}}
+        merged[file] = entries
+    return merged
 
 
 def place_of(places: dict[Place, str], path: Place) -> str:

@@ -1,29 +1,12 @@
 """The shape of a playbook's files. The JSON schema, the reference page and the checks come from here."""
 
-from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Expression = Annotated[str | int | float | bool, Field(description="one SQL expression of the rule language")]
-Texts = Annotated[dict[str, str], Field(description="language code → text", min_length=1)]
-TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class Strict(BaseModel):
-    """A record of a playbook file: unknown keys are errors, so that a typing slip never goes unread."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Param(Strict):
-    """A number with its unit, the day each value starts to hold, and where it comes from."""
-
-    unit: str
-    values: Annotated[dict[date, float | int | bool | str], Field(min_length=1)]
-    source: str
-    sample: bool = Field(False, description="true where the business has not yet given its own value")
+from nextbest.playbook.entry import Condition, Example, Expression, Name, Param, Strict, Texts
+from nextbest.playbook.policy import Contact
+from nextbest.playbook.speech import Channel, Voice
 
 
 class SourceColumn(Strict):
@@ -52,12 +35,42 @@ class Arbitration(Strict):
     """How evidence and benefit become one ranking. Each is an expression over what stands before it."""
 
     propensity: Expression = Field(description="over `evidence`: probability-like, 0 to 1")
-    score: Expression = Field(description="over `propensity`, `evidence`, `benefit` and `lever`")
+    score: Expression = Field(
+        description="over `propensity`, `evidence`, `benefit`, `lever`, `typical` (1 in a segment that names the offer, else 0) "
+        "and `gap` (1 where the customer holds nothing of the offer's category, else 0)"
+    )
     confidence: Expression = Field(description="over `propensity`: 0 to 100, shown to people")
+
+
+class Evidence(Strict):
+    """Points of evidence: where nothing is known, and what a signal at full strength adds. What they mean says `arbitration`."""
+
+    prior: float
+    signals: dict[Name, float]
+
+
+class EveryOffer(Strict):
+    """What holds for every offer, with the offer's own parameters. An offer's own entry of the same name goes before it."""
+
+    eligible: dict[Name, Condition] = {}
+    suitable: dict[Name, Condition] = {}
+    evidence: Evidence | None = None
+
+
+class Base(Strict):
+    """Another playbook that this one stands on. Entries of this playbook's own files go before the base's."""
+
+    playbook: str = Field(description="a built-in playbook's name; a folder `base` within this one goes before it")
+    take: list[Literal["playbook", "features", "params", "signals", "segments", "contact", "channels", "voice"]] = Field(
+        description="the files whose entries hold here too"
+    )
+    offers: list[str] = Field([], description="the base's offers that are made here too")
 
 
 class Business(Strict):
     """playbook.yaml: who this is for, what is read, and how offers are ranked."""
+
+    base: Base | None = None
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     title: Texts
@@ -72,6 +85,8 @@ class Business(Strict):
     sources: dict[Name, Source]
     defaults: dict[Name, Expression] = Field({}, description="value of an optional customer column that is missing")
     arbitration: Arbitration
+    gap: Texts | None = Field(None, description="said of an offer where the customer holds nothing of its {category}")
+    every_offer: EveryOffer = EveryOffer()
 
 
 class Measure(Strict):
@@ -112,27 +127,25 @@ class Features(Strict):
     population: dict[Name, Population] = {}
 
 
-class Example(Strict):
-    """A worked example: these inputs (all others 0, empty or unknown), that result. Runs as a test."""
-
-    name: str
-    given: dict[str, float | int | bool | str | list[str] | None]
-    expect: dict[str, float | int | bool | str | None]
-
-
 class Signal(Strict):
-    """A named piece of evidence, 0 to 1 (true is 1)."""
+    """A named piece of evidence, 0 to 1 (true is 1).
+
+    One that names a parameter which only offers declare is taken with each offer's own value, e.g. `income / p.minimum_income`;
+    its examples stand with the offers.
+    """
 
     strength: Expression
     meaning: Texts
     examples: list[Example] = []
 
 
-class Condition(Strict):
-    """A rule that must hold, and what to say where it does not."""
+class Segment(Strict):
+    """A named group of customers. Signals, offers and messages may name it like any yes-or-no feature."""
 
-    when: Expression
-    reason: Texts = Field(alias="else")
+    when: Expression = Field(description="over customer columns, features and what is usual")
+    meaning: Texts
+    offers: list[str] = Field([], description="what typically suits it")
+    examples: list[Example] = []
 
 
 class Term(Strict):
@@ -148,13 +161,6 @@ class Benefit(Strict):
     terms: dict[Name, Term]
     cap: Expression | None = None
     today: Term | None = None
-
-
-class Evidence(Strict):
-    """Log-odds points: where nothing is known, and what a signal at full strength adds."""
-
-    prior: float
-    signals: dict[Name, float]
 
 
 class Fact(Strict):
@@ -185,7 +191,8 @@ class Offer(Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     name: Texts
-    category: str
+    also_called: list[str] = Field([], description="other names of the product in `owned_products`, whatever the case")
+    category: str = Field(description="`holds['<category>']` is 1 for customers who hold an offer of it, else 0")
     purpose: Name = Field("marketing", description="of its messages, see contact.yaml")
     attribution: Expression | None = Field(None, description="days in which an answer counts for a contact")
     holdout: Expression = Field(0, description="share of customers never offered this, to measure against")
@@ -194,142 +201,9 @@ class Offer(Strict):
     eligible: dict[Name, Condition] = {}
     suitable: dict[Name, Condition] = {}
     benefit: Benefit
-    evidence: Evidence
+    evidence: Evidence = Field(Evidence(prior=0, signals={}), description="without it, that of `every_offer`")
     messages: Messages
     examples: Annotated[list[Example], Field(min_length=1)]
-
-
-class Sending(Strict):
-    """When messages of a lane may go out, in the customer's own time. A message outside it waits for the next opening."""
-
-    opens: TimeOfDay = Field(description='quoted, e.g. "10:00"')
-    closes: TimeOfDay = Field(description="later on the same day; at this time it is closed")
-    days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)]
-
-
-class Lane(Strict):
-    """Messages of one priority. Caps and quiet hours hold within a lane: another lane neither eats nor feels them."""
-
-    sending: Sending | None = Field(None, description="without it, any time")
-
-
-class Purpose(Strict):
-    """What a message is for: the rule that must hold for the customer to get it, and its lane.
-
-    A consent recorded in the workspace for the purpose stands in the customer column `consent_<purpose>`.
-    """
-
-    lane: Name
-    when: Expression | None = Field(None, description="without it, no consent is needed")
-    reason: Texts | None = Field(None, alias="else")
-
-
-class Cap(Strict):
-    """At most so many contacts of a lane in any stretch of so many days: a true sliding window."""
-
-    at_most: Expression = Field(description="contacts, over parameters only")
-    days: Expression = Field(description="over parameters only")
-    lane: Name
-    channel: str | None = Field(None, description="count and hold this channel only")
-    purpose: Name | None = Field(None, description="count and hold this purpose only")
-
-
-class CoolOff(Strict):
-    """An offer, or all of its category, rests while so many such events lie within the last days."""
-
-    after: Literal["contact", "clicked", "accepted", "refused", "ignored"]
-    times: Expression = Field(1, description="events, over parameters only")
-    days: Expression = Field(description="over parameters only")
-    scope: Literal["offer", "category"]
-
-
-class Minimum(Strict):
-    """Below either of these an offer is too weak to be made."""
-
-    confidence: Expression = Field(0, description="0 to 100, over parameters only")
-    benefit: Expression = Field(0, description="in currency per month, over parameters only")
-
-
-class Holdout(Strict):
-    """A share of customers that is left alone, to measure against: always the same ones for the same salt."""
-
-    share: Expression = Field(description="0 to 1, over parameters only")
-    salt: str = Field(description="a new salt draws anew; playbooks with one salt hold the same customers out")
-
-
-class Retention(Strict):
-    """How many days the workspace keeps what; over parameters only."""
-
-    decisions: Expression
-    outcomes: Expression
-    consents: Expression = Field(description="a consent goes only when a later word has replaced it")
-    suppressions: Expression = Field(description="counted from their end")
-
-
-class Contact(Strict):
-    """contact.yaml: who may be scored, who may be written to, how often and when, and who is left alone."""
-
-    time_zone: str = Field(description="IANA name; of customers whose own (column `time_zone`) is not known")
-    profiling: Condition
-    purposes: Annotated[dict[Name, Purpose], Field(min_length=1)]
-    lanes: dict[Name, Lane]
-    caps: dict[Name, Cap] = {}
-    cool_off: dict[Name, CoolOff] = {}
-    minimum: Minimum = Minimum()
-    fallback: str | None = Field(None, description="the offer for customers with no other, where it is open to them")
-    holdouts: dict[Literal["global", "playbook"], Holdout] = {}
-    ignored_after: Expression = Field(description="days without an answer, over parameters only")
-    attribution: Expression = Field(description="days in which an answer counts for a contact; an offer may have its own")
-    lease: Expression = Field(description="minutes until a reservation that was not confirmed is free again")
-    retention: Retention
-
-
-class Channel(Strict):
-    """One way to reach a customer, and what its texts look like."""
-
-    length: tuple[int, int] = Field(description="fewest and most characters")
-    sign: str = Field(description="currency sign")
-
-
-class Tokens(Strict):
-    """Pieces of a text that a lint rule looks at, and those that are let through."""
-
-    find: str
-    allow: list[str] = []
-    allow_pattern: str | None = None
-
-
-class LintRule(Strict):
-    """One editorial rule as a pattern (RE2). A text passes where `forbid` is not found, `require` is found,
-    `at_most` is found no more often than said, and every token of `tokens` is allowed."""
-
-    dimension: Literal["personalisation", "tone", "clarity", "format"]
-    meaning: Texts
-    forbid: list[str] = []
-    require: str | None = None
-    at_most: dict[str, int] = {}
-    tokens: Tokens | None = None
-    channels: list[str] = Field([], description="empty: every channel")
-    good: list[str] = Field([], description="texts that must pass")
-    bad: list[str] = Field(description="texts that must fail")
-
-
-class Voice(Strict):
-    """voice/<lang>.yaml: how the business speaks in one language."""
-
-    language: str
-    thousands: str
-    decimal: str
-    plural: Expression = Field(description="over n: which of a word's forms goes with the number, from 1")
-    plural_patterns: list[str] = Field(description="per form, the numbers (as text) that take it; for the linter")
-    words: dict[Name, list[str]] = Field(description="countable words, each in all its plural forms")
-    genitive_after: list[str] = Field([], description="words after which a counted word does not follow its number")
-    months: Annotated[list[str], Field(min_length=12, max_length=12, description="'in March', from January")]
-    period: dict[Literal["last_month", "horizon", "monthly"], str] = Field(
-        description="the words that name the period of a figure; {month} stands for the last complete month"
-    )
-    labels: dict[str, dict[str, str]] = Field({}, description="phrases for category names, by table of forms")
-    lint: dict[Name, LintRule]
 
 
 class Playbook(Strict):
@@ -339,6 +213,7 @@ class Playbook(Strict):
     features: Features
     params: dict[Name, Param]
     signals: dict[Name, Signal]
+    segments: dict[Name, Segment] = {}
     contact: Contact
     channels: dict[Name, Channel]
     voices: dict[str, Voice]

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from nextbest.playbook.model import Param
+from nextbest.playbook.entry import Param
 from nextbest.rules.parse import ParamValue
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nextbest.playbook.bind import Bound, BoundOffer, keys_of
+from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.rules.functions import round_half_away
-from nextbest.rules.parse import cell
+from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
 
 Row = dict[str, Any]
@@ -46,16 +46,32 @@ def empty_row(bound: Bound) -> Row:
 
 
 def with_features(bound: Bound, row: Mapping[str, Any]) -> Row:
-    """The row with features and signals added; those that the row brings stay as they are."""
+    """The row with features, segments and signals added; those that the row brings stay as they are."""
     full = dict(row)
+    owned = full.get(OWNED) or ()
+    for name, products in bound.held().items():
+        full.setdefault(name, float(any(product in products for product in owned)))
     for name, rule in bound.features.items():
         full.setdefault(name, None)
         if name not in row:
             full[name] = evaluate(rule, full)
+    for name, rule in bound.segments.items():
+        if name not in row:
+            full[name] = bool(evaluate(rule, full))
     for name, rule in bound.signals.items():
         if name not in row:
-            full[name] = min(1.0, max(0.0, float(evaluate(rule, full) or 0.0)))
+            full[name] = strength(rule, full)
     return full
+
+
+def strength(rule: Rule, row: Mapping[str, Any]) -> float:
+    """A signal's strength on one row, 0 to 1; 0 where it is unknown."""
+    return min(1.0, max(0.0, float(evaluate(rule, row) or 0.0)))
+
+
+def with_own_signals(offer: BoundOffer, row: Mapping[str, Any]) -> Row:
+    """The row with the signals that are taken with the offer's own numbers."""
+    return {**{name: strength(rule, row) for name, rule in offer.own_signals.items()}, **row}
 
 
 def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
@@ -70,9 +86,19 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
         terms["today"] = -min(max(today, 0.0), max(_money(sum(terms.values())), 0.0))
     benefit = _money(sum(terms.values()))
     model = offer.model
+    row = with_own_signals(offer, row)
     evidence = model.evidence.prior + sum(points * row[signal] for signal, points in model.evidence.signals.items())
     propensity = evaluate(bound.propensity, {"evidence": evidence})
-    values = {"evidence": evidence, "propensity": propensity, "benefit": benefit, "lever": model.lever}
+    typical = any(row[name] for name, segment in bound.model.segments.items() if offer.id in segment.offers)
+    held = row.get(cell(HOLDS, model.category), 0.0)
+    values = {
+        "evidence": evidence,
+        "propensity": propensity,
+        "benefit": benefit,
+        "lever": model.lever,
+        "typical": float(typical),
+        "gap": 1.0 - held,
+    }
     return Outcome(
         eligibility_failed=tuple(name for name, rule in offer.eligible.items() if not evaluate(rule, row)),
         suitability_failed=tuple(name for name, rule in offer.suitable.items() if not evaluate(rule, row)),

@@ -32,10 +32,11 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
     record = run.record
     customers = record["counts"]["customers"]
     table = Table(title="The first recommendations", show_lines=True, title_justify="left")
-    for column in ("client_code", "product", "push_notification"):
+    recommendations = run.recommendations.head(rows)
+    for column in recommendations.columns:
         table.add_column(column, overflow="fold")
-    for item in run.recommendations.head(rows).itertuples(index=False):
-        table.add_row(escape(str(item.client_code)), escape(str(item.product)), escape(str(item.push_notification)))
+    for item in recommendations.itertuples(index=False):
+        table.add_row(*(escape(str(value)) for value in item))
     parts: list[RenderableType] = [table, _counts(customers)]
     if record["workspace"] is None:
         parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +23,7 @@ from nextbest.intake.files import Found, find
 from nextbest.plan import candidates, features, records
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
-from nextbest.playbook.load import load
+from nextbest.playbook.load import load, write
 from nextbest.report.html import write_report
 from nextbest.run import Run
 from nextbest.services.folder import written_whole
@@ -117,7 +116,7 @@ class _Batch:
     def __post_init__(self) -> None:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.reading = Reading(self.book, self.found, self.engine, self.temp)
-        self.counts: dict[str, Any] = self.reading.counts
+        self.counts: dict[str, Any] = {"rows": self.reading.counts}
         self.provenance = self._provenance()
         self.memory = Memory(self.workspace, self._run_id(), dict(self.provenance)) if self.workspace else None
 
@@ -202,13 +201,13 @@ class _Batch:
             self.folder / "messages.parquet",
         )
         export(
-            f"select c.{self.key} as client_code, {self._product_at('a.place')} as product, "
+            f"select c.{self.key}, {self._product_at('a.place')} as product, "
             f"coalesce(m.message, '') as push_notification from {customers} as c "
             f"left join addressed as a using ({self.key}) left join messages as m using ({self.key}) order by 1",
             self.folder / "recommendations.csv",
         )
         export("from rejects order by all", self.folder / "rejects.parquet")
-        shutil.copytree(self.book.loaded.folder, self.folder / "playbook", dirs_exist_ok=True)
+        write(self.book.loaded, self.folder / "playbook")
 
     def _offer_at(self, place: str) -> str:
         return self._by_place(place, {number: offer.id for number, offer in enumerate(self.book.offers, 1)})

@@ -71,11 +71,11 @@ def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path
     levers = " ".join(f"when {text(offer)} then {item.lever}" for offer, item in model.offers.items())
     connection.execute(
         f"""create table {name} as
-select r.client_code as customer, d.offer, d.benefit, d.confidence, d.propensity * case d.offer {levers} end as value,
+select r.{quote(key)} as customer, d.offer, d.benefit, d.confidence, d.propensity * case d.offer {levers} end as value,
   r.push_notification as message
 from read_csv({text(str(folder / "recommendations.csv"))}, all_varchar = true, header = true) as r
 left join (from read_parquet({text(str(folder / "decisions.parquet"))}) where rank = 1) as d
-on cast(d.{quote(key)} as varchar) = r.client_code"""
+on cast(d.{quote(key)} as varchar) = r.{quote(key)}"""
     )
 
 

@@ -10,7 +10,7 @@ import duckdb
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import Bound, BoundOffer, bound, keys_of
 from nextbest.playbook.load import load
-from nextbest.playbook.reference import Row, outcome
+from nextbest.playbook.reference import Row, outcome, with_own_signals
 from nextbest.rules.parse import Rule, cell
 from nextbest.run import Run
 
@@ -154,11 +154,12 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
         )
         for item in record["benefit_terms"]
     ]
+    own = with_own_signals(offer, row)
     signals = [
         SignalExplained(
             name=item["signal"],
             meaning=book.model.signals[item["signal"]].meaning[language],
-            strength=row[item["signal"]],
+            strength=own[item["signal"]],
             points=item["points"],
             most=offer.model.evidence.signals[item["signal"]],
         )
@@ -181,7 +182,7 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
         terms=terms,
         signals=signals,
         failed=failed,
-        change=_change(book, offer, record, row, ranked, failed, language),
+        change=_change(book, offer, record, own, ranked, failed, language),
     )
 
 

@@ -303,7 +303,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         loaded, known = job.book.loaded, tables.playbook
         kept = connection.execute(select(known.c.archive).where(known.c.sha256 == loaded.hash)).scalar()
         if kept is None:
-            kept = archived(loaded.folder)
+            kept = archived(loaded)
             connection.execute(known.insert().values(sha256=loaded.hash, name=loaded.model.business.name, archive=kept))
         return bytes(kept)
 

@@ -113,7 +113,7 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
     known = {name: "null" if value is None else repr(value) for name, value in header["population"].items()}
     usual = ", ".join(f"cast({value} as double) as {quote(name)}" for name, value in known.items())
-    job.engine.create(Stage("population", "one row", f"select {usual}"))
+    job.engine.create(Stage("population", "one row", f"select {usual or '1 as scored_customers'}"))
     job.engine.view(features.signals(job.book))
 
 

@@ -6,13 +6,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nextbest.playbook.model import Business, Channel, Contact, Features, Offer, Param, Signal, Voice
+from nextbest.playbook.entry import Param
+from nextbest.playbook.model import Business, Features, Offer, Segment, Signal
+from nextbest.playbook.policy import Contact
+from nextbest.playbook.speech import Channel, Voice
 
 FILES: dict[str, Any] = {
     "playbook": Business,
     "features": Features,
     "params": dict[str, Param],
     "signals": dict[str, Signal],
+    "segments": dict[str, Segment],
     "contact": Contact,
     "channels": dict[str, Channel],
     "voice": Voice,

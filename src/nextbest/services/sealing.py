@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from nextbest.plan.records import INPUT, input_columns
 from nextbest.plan.stage import Stage
+from nextbest.playbook.load import Loaded
 from nextbest.services.job import Job
 from nextbest.store import ledger
 
@@ -85,10 +86,10 @@ def _sealed_part(rows: pa.Table, first: int, path: Path) -> Part:
     return Part(first, path, batch.digests, batch.records)
 
 
-def archived(folder: Path) -> bytes:
+def archived(playbook: Loaded) -> bytes:
     """A playbook's files as a zip; the same files make the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*.yaml")):
-            archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
+        for name, content in sorted(playbook.files.items()):
+            archive.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()

@@ -110,8 +110,11 @@ def _read(playbook: str | Path) -> Synthetic:
     path = find(playbook) / "synthetic.yaml"
     if not path.is_file():
         raise UsageError([Problem(str(path), "this playbook has no synthetic.yaml", "use --playbook bank-kz")])
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if base := spec.pop("base", None):  # its own entries go before the base's
+        spec = {**yaml.safe_load((find(base) / path.name).read_text(encoding="utf-8")), **spec}
     try:
-        return Synthetic.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Synthetic.model_validate(spec)
     except ValidationError as error:
         raise PlaybookError(Problem(path.name, f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()) from None
 

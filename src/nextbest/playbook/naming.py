@@ -1,0 +1,105 @@
+"""What names in a playbook must be like: each means one thing, and what is named exists."""
+
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from nextbest.playbook.model import Playbook
+from nextbest.rules.parse import RuleError, Scope, did_you_mean, parse
+
+Say = Callable[..., None]
+"""Told what is wrong, how to mend it, and the path of the entry."""
+
+
+RESERVED = frozenset(
+    [
+        "addressed",
+        "again",
+        "consents",
+        "contacted",
+        "decided",
+        "decisions",
+        "doubled",
+        "drafts",
+        "events",
+        "everyone",
+        "features",
+        "forgotten",
+        "history",
+        "holding",
+        "left_alone",
+        "messages",
+        "objecting",
+        "past",
+        "places",
+        "planned",
+        "population",
+        "records",
+        "refusals",
+        "rejects",
+        "remembered",
+        "rewritten",
+        "scored",
+        "segments",
+        "shaped",
+        "shapes",
+        "signals",
+        "suppressions",
+    ]
+)
+"""The stages' own tables: no source may have such a name."""
+
+
+def takes_own_numbers(model: Playbook, signal: str) -> bool:
+    """Whether the signal names a parameter that only offers declare."""
+    try:
+        named = {column.name for column in parse(str(model.signals[signal].strength)).find_all(exp.Column) if column.table == "p"}
+    except RuleError:
+        return False
+    of_offers = {name for offer in model.offers.values() for name in offer.params}
+    return bool((named - model.params.keys() - {"months"}) & of_offers)
+
+
+def check_names(model: Playbook, base: Scope, say: Say) -> None:
+    """One name, one meaning: what a rule may name must not exist twice."""
+    seen = set(base.columns) | set(base.measures)
+    groups = (
+        ("features", "features", model.features.features),
+        ("features", "population", model.features.population),
+        ("segments", "", model.segments),
+        ("signals", "", model.signals),
+    )
+    for file, group, names in groups:
+        for name in names:
+            if name in seen:
+                say(f"the name '{name}' is taken", "rename one of them", *filter(None, (file, group, name)))
+            seen.add(name)
+    business = model.business
+    for name in RESERVED & business.sources.keys():
+        say(f"'{name}' is the name of a stage's own table", "name the source otherwise", "business", "sources", name)
+    for currency, param in business.currencies.items():
+        if param is not None and param not in model.params:
+            say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
+    for name, item in model.features.population.items():
+        if item.of not in model.features.features:
+            say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
+    for name, segment in model.segments.items():
+        for typical in segment.offers:
+            if typical not in model.offers:
+                say(f"unknown offer '{typical}'", did_you_mean(typical, model.offers), "segments", name, "offers")
+    for name, signal in model.signals.items():
+        if signal.examples and takes_own_numbers(model, name):
+            say("its numbers are each offer's own", "put the examples into the offers", "signals", name, "examples")
+    for name, offer in model.offers.items():
+        if "evidence" not in offer.model_fields_set:
+            say("no evidence says how likely it is", "write `evidence`, here or under every_offer", "offers", name)
+        if offer.id != name:
+            say(f"the file is {name}.yaml, the id '{offer.id}'", "make them the same", "offers", name, "id")
+    for language in business.languages:
+        if language not in model.voices:
+            say(f"no voice/{language}.yaml", "write the voice or drop the language", "business", "languages")
+    if business.channel not in model.channels:
+        say(f"unknown channel '{business.channel}'", "declare it in channels.yaml", "business", "channel")
+    for name in business.defaults:
+        if name not in base.columns:
+            say(f"'{name}' is not a customer column", "declare it in sources", "business", "defaults", name)
