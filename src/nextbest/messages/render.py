@@ -12,7 +12,7 @@ from nextbest.messages import lint
 from nextbest.messages.facts import PERIODS, periods
 from nextbest.messages.locale import written
 from nextbest.messages.template import GREET, MONTH, concatenation, names
-from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.window import last_month
@@ -24,6 +24,7 @@ NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
 """A name fit to greet by: letters, apostrophes and hyphens, at most three words."""
 
 
+@once
 def addressed(bound: Bound) -> Stage:
     """Who gets a message of which offer, in which language. Grain: one customer with a first offer."""
     business = bound.model.business
@@ -56,6 +57,7 @@ def _uses(offer: BoundOffer, language: str, fact: str) -> list[int]:
     ]
 
 
+@once
 def texts(bound: Bound, place: int, language: str, source: str = "addressed") -> str:
     """A SELECT that writes the message of one offer in one language for all customers it is for.
 
@@ -133,11 +135,13 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
 from ({select})"""
 
 
+@once
 def shaped(bound: Bound) -> Stage:
     """Drafts with their shape. Grain: one customer with a first offer."""
     return Stage("shaped", "one customer with a first offer", f"select *, hash({lint.shape('message')}) as shape from drafts")
 
 
+@once
 def shapes(bound: Bound) -> Stage:
     """Every shape of text with the rules it breaks. Grain: one shape and language."""
     channel = bound.model.business.channel
@@ -149,6 +153,7 @@ def shapes(bound: Bound) -> Stage:
     return Stage("shapes", "one shape and language", "\nunion all\n".join(selects))
 
 
+@once
 def linted(bound: Bound, name: str) -> Stage:
     """Drafts with the rules they break. Grain: one customer with a first offer."""
     channel = bound.model.business.channel

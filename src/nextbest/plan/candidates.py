@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from sqlglot import exp
 
 from nextbest.plan.features import holds, strength
-from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.render import sql, tree
 
 
+@once
 def scored(bound: Bound) -> Stage:
     """Signals, and for every offer its verdicts, terms, benefit, propensity and score. Grain: one customer."""
     key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
@@ -43,19 +44,24 @@ def scored(bound: Bound) -> Stage:
     return Stage("scored", "one customer", select, "scoring offers")
 
 
+@once
 def decisions(bound: Bound) -> Stage:
     """The decision record. Grain: one customer × offer."""
     key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
-    language = bound.model.business.languages[0]
-    records = [_record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)]
     columns = ", ".join(f"d.{name}" for name in RECORD)
     return Stage(
         "decisions",
         "one customer × offer",
-        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {listing(records)}]) as d "
+        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d "
         f"from scored left join contacted using ({key}))",
         "recording decisions",
     )
+
+
+def decision_structs(bound: Bound) -> str:
+    """SQL over scored and contacted: a struct of RECORD for every offer."""
+    language = bound.model.business.languages[0]
+    return listing([_record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)])
 
 
 def verdict(offer: BoundOffer, place: int) -> str:

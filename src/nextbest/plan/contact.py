@@ -8,7 +8,7 @@ a contact exactly seven days ago is outside the week.
 from collections.abc import Mapping
 from typing import Final
 
-from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.contact import ANSWERS, BoundCap, BoundCoolOff, BoundHoldout
@@ -27,6 +27,7 @@ Moments = Mapping[str, Mapping[str | None, int]]
 """Lane → time zone (None: of customers whose own is not known) → when a message goes out."""
 
 
+@once
 def key_of(bound: Bound) -> str:
     """The customer's code, quoted."""
     return quote(id_column(bound.model.business.sources[bound.model.business.customers]))
@@ -92,6 +93,7 @@ def planned(bound: Bound, moments: Moments) -> Stage:
     )
 
 
+@once
 def holding(bound: Bound) -> Stage:
     """The offers that must rest, each with its first rule. Grain: one customer with at least one."""
     key = key_of(bound)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from nextbest.plan import contact
-from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.plan.staging import id_column, is_rejected
 from nextbest.playbook.bind import OWNED, Bound
 from nextbest.playbook.model import Measure
@@ -12,6 +12,7 @@ from nextbest.rules.parse import Rule, cell
 from nextbest.rules.render import sql
 
 
+@once
 def cells(bound: Bound, source: str) -> Stage:
     """The cells of all measures over one activity table. Grain: one customer with activity."""
     key = quote(id_column(bound.model.business.sources[source]))
@@ -54,6 +55,7 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
     return " and ".join(conditions)
 
 
+@once
 def left_alone(bound: Bound, holdouts: bool = False, erased_salt: str = "") -> Stage:
     """Who is not scored, and why: erased, an objection to profiling, a holdout. Grain: one such customer."""
     business = bound.model.business
@@ -62,6 +64,7 @@ def left_alone(bound: Bound, holdouts: bool = False, erased_salt: str = "") -> S
     return Stage("left_alone", "one customer who is not scored", f"select * from ({why}) where held_by is not null")
 
 
+@once
 def features(bound: Bound) -> Stage:
     """Every customer that may be scored, with cells (0 where there is no activity) and features."""
     business = bound.model.business
@@ -108,6 +111,7 @@ def _layered(rules: dict[str, Rule], base: str) -> str:
     return select
 
 
+@once
 def population(bound: Bound) -> Stage:
     """What is usual among the customers of this run. Grain: one row in all."""
     items = []
@@ -122,6 +126,7 @@ def population(bound: Bound) -> Stage:
     )
 
 
+@once
 def signals(bound: Bound) -> Stage:
     """Features, population, segments and the strength of every signal (0 to 1). Grain: one customer."""
     source = "features, population"

@@ -6,7 +6,7 @@ everything the rules saw; from them and the past, `replay` makes the same text a
 
 from nextbest.plan.candidates import verdict
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of
-from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.rules.parse import cell
 
@@ -26,6 +26,7 @@ def inputs(bound: Bound) -> list[str]:
     return [*bound.customer_columns, *dict.fromkeys(cells)]
 
 
+@once
 def places(bound: Bound) -> Stage:
     """Every customer's place in the run, by code, in that order; who was erased has none. Grain: one customer."""
     key = key_of(bound)
@@ -35,6 +36,7 @@ def places(bound: Bound) -> Stage:
     )
 
 
+@once
 def past(bound: Bound) -> Stage:
     """What the contact policy saw of each customer. Grain: one customer with history or suppressions."""
     key = key_of(bound)
@@ -49,6 +51,7 @@ def past(bound: Bound) -> Stage:
     )
 
 
+@once
 def records(bound: Bound, source: str = "places") -> Stage:
     """The record of every customer of the run, and its index. Grain: one customer."""
     key = key_of(bound)

@@ -1,6 +1,10 @@
 """A stage: one named table with a declared grain, made by one SELECT over earlier stages."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+
+once = lru_cache(maxsize=1024)
+"""For statements made of a playbook alone: deciding for one customer after another, making them would take most of the time."""
 
 FILE_COLUMN = "nextbest source file"
 """The column in which an engine says what file a row came from."""

@@ -57,9 +57,9 @@ class BoundOffer:
         return tuple(dict.fromkeys(name.strip().lower() for name in names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bound:
-    """A playbook bound for an as-of day."""
+    """A playbook bound for an as-of day. One is equal to itself alone."""
 
     loaded: Loaded = field(repr=False)
     as_of: date

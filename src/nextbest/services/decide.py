@@ -21,6 +21,7 @@ from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.intake.files import Found, find
 from nextbest.plan import candidates, features, records
+from nextbest.plan.replies import replies as make_replies
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load, write
@@ -29,6 +30,7 @@ from nextbest.run import Run
 from nextbest.services.folder import written_whole
 from nextbest.services.job import Job
 from nextbest.services.memory import Memory
+from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 from nextbest.store.workspace import Workspace
@@ -51,6 +53,7 @@ def decide(
     workspace: str | Path | None = None,
     at: datetime | str | None = None,
     seed: int = 0,
+    replies: bool = False,
     progress: Progress = silent,
 ) -> Run:
     """Decide for every customer of `data` and write everything to the folder `out`, whole or not at all.
@@ -58,6 +61,7 @@ def decide(
     `data` is a folder; `tables` names files of a source explicitly. With a `workspace` (a folder, or a PostgreSQL URL)
     consents, earlier contacts and holdouts are heeded, and the decisions recorded; the same call again makes the same
     output and contacts nobody twice. `at`: from when messages may go out, by default the day after `as_of`.
+    `replies`: write replies.parquet too, each customer's reply as a server gives it.
     Raises PlaybookError, DataError, UsageError, StoreError.
     """
     book = bound(load(playbook), day_of(as_of))
@@ -73,7 +77,7 @@ def decide(
         DuckDBEngine(Path(temp)) as engine,
         Workspace(workspace) if workspace is not None else nullcontext() as memory,
     ):
-        _Batch(Job(book, engine, moment), found, folder, Path(temp), seed, progress, memory).run()
+        _Batch(Job(book, engine, moment), found, folder, Path(temp), seed, replies, progress, memory).run()
     return Run(target)
 
 
@@ -109,6 +113,7 @@ class _Batch:
     folder: Path
     temp: Path
     seed: int
+    replies: bool
     progress: Progress
     workspace: Workspace | None
     timings: list[dict[str, Any]] = field(default_factory=list)
@@ -117,8 +122,9 @@ class _Batch:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.reading = Reading(self.book, self.found, self.engine, self.temp)
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
-        self.provenance = self._provenance()
-        self.memory = Memory(self.workspace, self._run_id(), dict(self.provenance)) if self.workspace else None
+        together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
+        self.provenance = provenance(self.book, self.job.moment, together, self.seed)
+        self.memory = Memory(self.workspace, run_id_of(self.provenance), dict(self.provenance)) if self.workspace else None
 
     def run(self) -> None:
         """All stages, then the files."""
@@ -207,6 +213,8 @@ class _Batch:
             self.folder / "recommendations.csv",
         )
         export("from rejects order by all", self.folder / "rejects.parquet")
+        if self.replies:
+            export(make_replies(self.book, self.memory.run_id if self.memory else None).select, self.folder / "replies.parquet")
         write(self.book.loaded, self.folder / "playbook")
 
     def _offer_at(self, place: str) -> str:
@@ -256,25 +264,6 @@ class _Batch:
     def _report(self) -> None:
         self._summary()
         write_report(self.engine, self.book, self._record(), self.folder / "report.html")
-
-    def _provenance(self) -> dict[str, Any]:
-        """What the decisions come from: the same in run.json and in the ledger."""
-        loaded, business = self.book.loaded, self.book.model.business
-        together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
-        return {
-            "as_of": self.book.as_of.isoformat(),
-            "moment": self.job.moment.isoformat(),
-            "seed": self.seed,
-            "playbook": {"name": business.name, "version": business.version, "sha256": loaded.hash},
-            "data": {"sha256": together},
-            "engine": {"name": "duckdb", "version": duckdb.__version__},
-            "nextbest": __version__,
-        }
-
-    def _run_id(self) -> str:
-        """The same inputs make the same run, whichever version of Nextbest is at work."""
-        known = {name: self.provenance[name] for name in ("as_of", "moment", "seed", "playbook", "data")}
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def _record(self) -> dict[str, Any]:
         files = [

@@ -1,6 +1,6 @@
 """The stages of one run over its engine, from features on: what a batch, a replay and a rerun have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,12 +17,17 @@ from nextbest.playbook.contact import known_zone, next_opening
 
 @dataclass
 class Job:
-    """Makes the stages' tables in the engine. `moment` is when the decisions are for (with a time zone)."""
+    """Makes the stages' tables in the engine. `moment` is when the decisions are for (with a time zone).
+
+    `usual`: what is usual, where it is not to be measured over the customers of this run.
+    """
 
     book: Bound
     engine: DuckDBEngine
     moment: datetime
     moments: Moments = field(default_factory=dict)
+    linted: bool = False
+    usual: Mapping[str, float | None] | None = None
 
     @property
     def key(self) -> str:
@@ -45,8 +50,18 @@ class Job:
     def features(self) -> None:
         """Features, what is usual, and signals. Needs left_alone and the cells."""
         self.engine.create(features.features(self.book))
-        self.engine.create(features.population(self.book))
+        self.population()
         self.engine.view(features.signals(self.book))
+
+    def population(self) -> None:
+        """What is usual among the customers, or as it is given; a default where it is not."""
+        if self.usual is None:
+            self.engine.create(features.population(self.book))
+            return
+        defaults = {name: item.default for name, item in self.book.model.features.population.items()}
+        values = {name: self.usual.get(name, default) for name, default in defaults.items()}
+        items = ", ".join(f"cast({'null' if value is None else repr(value)} as double) as {quote(name)}" for name, value in values.items())
+        self.engine.create(Stage("population", "one row", f"select {items or '1 as scored_customers'}"))
 
     def score(self) -> None:
         """Every offer of every customer, ranked."""
@@ -122,9 +137,18 @@ class Job:
         if not selects:  # nobody may be written to: the table is there all the same
             selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
         self.engine.create(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
-        for stage in (render.shaped, render.shapes):
-            self.engine.create(stage(self.book))
+        self.engine.create(render.shaped(self.book))
+        self._lint_shapes()
         self.engine.create(render.linted(self.book, name))
+
+    def _lint_shapes(self) -> None:
+        """Lint the shapes that were not met before: the patterns cost more than all else that one customer needs."""
+        if not self.linted:
+            self.engine.create(render.shapes(self.book))
+            self.linted = True
+        elif self.engine.rows("select 1 from shaped anti join shapes using (language, shape) limit 1"):
+            fresh = f"({render.shapes(self.book).select}) as s anti join shapes using (language, shape)"
+            self.engine.execute(f"insert into shapes from {fresh}")
 
     def record(self) -> None:
         """Every customer's record, as it goes into the ledger."""

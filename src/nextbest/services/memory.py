@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from nextbest.errors import Problem, StoreError
-from nextbest.plan.contact import HISTORY, SUPPRESSIONS
 from nextbest.plan.records import INDEX
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.plan.staging import REMEMBERED
 from nextbest.services.job import Job
+from nextbest.services.past import in_force, load_past, past_as_recorded
 from nextbest.services.sealing import PART, Part, archived, seal
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, fetch_all, insert_all, now, salt
@@ -39,11 +39,12 @@ class _TakenOver(Exception):
 
 @dataclass
 class Memory:
-    """One run's dealings with a workspace. `header` is what every record of the run shares."""
+    """One run's dealings with a workspace. `header` is what every record of the run shares; `only`: the one customer of it."""
 
     workspace: Workspace
     run_id: str
     header: dict[str, Any]
+    only: str | None = None
     attempt: int = 0
     recorded: bool = False
     erased_salt: str = ""
@@ -59,7 +60,7 @@ class Memory:
             self.seen = self.seen_first = self._header(connection)["seen"] if self.recorded else self._latest(connection)
             found = fetch_all(
                 connection,
-                _in_force(job.book.model.business.channel, job.seconds, self.seen["consent"]),
+                in_force(job.book.model.business.channel, job.seconds, self.seen["consent"], self.only),
                 pa.schema([("customer", _TEXT), ("purpose", _TEXT), ("granted", pa.bool_())]),
             )
             digests = select(tables.erased.c.digest)
@@ -80,6 +81,12 @@ class Memory:
         """The last words heard: what is said after them is heeded as the run goes on."""
         latest = {table.name: select(func.max(next(iter(table.primary_key)))) for table in (tables.consent, tables.suppression)}
         return {name: int(connection.execute(query).scalar() or 0) for name, query in latest.items()}
+
+    def look(self, job: Job) -> None:
+        """Apply the contact policy to what was promised so far, and promise nothing."""
+        with self.workspace.reading() as connection:
+            load_past(connection, job, self.only)
+        job.hold()
 
     def reserve(self, job: Job) -> None:
         """Apply the contact policy to what was promised so far, and promise what it lets through."""
@@ -102,7 +109,7 @@ class Memory:
         if known is not None and not first and known.attempt != self.attempt and (known.lease_until or 0) > at:
             return False  # the process that took over is at work: wait for what it records
         self._free(connection, at)
-        self._past(connection, job)
+        load_past(connection, job, self.only)
         job.hold()
         self.attempt = (known.attempt if known is not None else 0) + 1
         [(last,)] = job.engine.rows("select max(send_at) from contacted where held_by is null")
@@ -140,46 +147,6 @@ class Memory:
   case place {offers} end as offer, send_at, cast(null as varchar) as held_by
 from contacted join places using ({job.key}) where held_by is null order by place_in_run"""
 
-    def _past(self, connection: Connection, job: Job) -> None:
-        since = job.seconds - job.book.contact.lookback
-        d, o, s = tables.decision, tables.outcome, tables.suppression
-        columns = [d.c.customer, d.c.run_id, d.c.place, d.c.offer]
-        lasting = select(tables.run.c.run_id).where(tables.run.c.last_send_at > since)
-        contacts = select(*columns, d.c.send_at).where(d.c.run_id.in_(lasting), d.c.send_at > since)
-        answers = select(*columns, o.c.happened, o.c.event).join(o, and_(o.c.run_id == d.c.run_id, o.c.place == d.c.place))
-        kinds = [(column.name, _INT if column.name == "place" else _TEXT) for column in columns]
-        engine = job.engine
-        engine.load("past_contacts", fetch_all(connection, contacts, pa.schema([*kinds, ("happened", _INT)])))
-        engine.load(
-            "past_answers",
-            fetch_all(connection, answers.where(o.c.happened > since), pa.schema([*kinds, ("happened", _INT), ("event", _TEXT)])),
-        )
-        engine.load(
-            "past_suppressions",
-            fetch_all(
-                connection,
-                select(s.c.customer, s.c.scope, s.c.what, s.c.until).where(s.c.until > job.seconds),
-                pa.schema([("customer", _TEXT), ("scope", _TEXT), ("what", _TEXT), ("until", _INT)]),
-            ),
-        )
-        f = tables.offered.c
-        about = select(f.run_id, f.offer, f.category, f.channel, f.purpose, f.lane)
-        engine.load("past_offers", fetch_all(connection, about, pa.schema([(c.name, _TEXT) for c in about.selected_columns])))
-        events = (
-            "from (select *, 'contact' as event from past_contacts union all by name select * from past_answers) "
-            "join past_offers using (run_id, offer)"
-        )
-        named = ", ".join("run_id || '-' || place as decision_id" if name == "decision_id" else quote(name) for name in HISTORY)
-        self._of_customers(job, "history", f"select customer, {named} {events}")
-        self._of_customers(job, "suppressions", "from past_suppressions")
-
-    def _of_customers(self, job: Job, name: str, rows: str) -> None:
-        """Rows of the workspace for the customers who are scored, under the run's own column for their code."""
-        select = (
-            f"select f.{job.key}, e.* exclude (customer) from ({rows}) as e join features as f on e.customer = cast(f.{job.key} as varchar)"
-        )
-        job.engine.create(Stage(name, "one event of a customer", select))
-
     def _header(self, connection: Connection) -> dict[str, Any]:
         """What the run's entries say of it."""
         query = select(tables.entry.c.header).where(tables.entry.c.run_id == self.run_id).order_by(tables.entry.c.seq).limit(1)
@@ -200,7 +167,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         if not job.engine.rows("select 1 from recorded where record is not null limit 1"):
             what = f"run {self.run_id} was recorded before, and its records were emptied since (erasure or retention)"
             raise StoreError([Problem(self.workspace.name, what, "it cannot be made again; decide for another moment (--at)")])
-        load_past(job, "recorded")
+        past_as_recorded(job, "recorded")
 
     def _late_as_recorded(self, job: Job) -> None:
         """Hold back again who opted out or objected while the run went on."""
@@ -316,31 +283,3 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         if differ:
             what = f"run {self.run_id} was recorded before, and {differ} of its decisions come out differently now"
             raise StoreError([Problem(self.workspace.name, what, "use the version that recorded it; nextbest replay shows a difference")])
-
-
-def load_past(job: Job, source: str) -> None:
-    """`history` and `suppressions` from records, as the contact policy saw them."""
-    for place, (name, columns) in enumerate((("history", HISTORY), ("suppressions", SUPPRESSIONS))):
-        values = ", ".join(f"cast(e ->> {index} as {kind}) as {quote(column)}" for index, (column, kind) in enumerate(columns.items()))
-        select = (
-            f"select f.{job.key}, {values} from (select customer, unnest(cast(record -> 'past' -> {place} as json[])) as e "
-            f"from {source} where record ->> 'past' is not null) as r join features as f on r.customer = cast(f.{job.key} as varchar)"
-        )
-        job.engine.create(Stage(name, "one event of a customer", select))
-
-
-def _in_force(channel: str, moment: int, seen: int) -> Any:
-    """The latest word of each customer on each purpose, about this channel or all; of two at one time, the refusal.
-
-    A consent yet to come is none yet.
-    """
-    c = tables.consent.c
-    said_at = case((c.happened < c.recorded, c.happened), else_=c.recorded)  # nothing said later than it was noted
-    order = (said_at.desc(), c.granted.asc(), c.consent_id.desc())
-    place = func.row_number().over(partition_by=(c.customer, c.purpose), order_by=order).label("n")
-    said = (
-        select(c.customer, c.purpose, c.granted, place)
-        .where(c.consent_id <= seen, or_(c.channel.is_(None), c.channel == channel), or_(c.happened <= moment, c.granted.is_(False)))
-        .subquery()
-    )
-    return select(said.c.customer, said.c.purpose, said.c.granted).where(said.c.n == 1)

@@ -66,13 +66,16 @@ class Reading:
         staged = f"{name}_rows"
         self._stage(name, staged, rows)
         kept = f"from {quote(staged)} where problem is null or not {staging.is_rejected()}"
-        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {text(staging.WHOLE)})), false) {kept}")
-        self.id_type = "bigint" if whole else "varchar"
+        self.id_type = self._type_of_codes(kept)
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
         rejected = self._note(name, staged, rows)
         self._malformed(name)
         self.counts[name] = {"read": read, "kept": read - rejected}
+
+    def _type_of_codes(self, kept: str) -> str:
+        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {text(staging.WHOLE)})), false) {kept}")
+        return "bigint" if whole else "varchar"
 
     def activity(self, name: str) -> None:
         """An activity table, rows that stand twice left out."""

@@ -22,7 +22,8 @@ from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load
 from nextbest.services.job import Job
-from nextbest.services.memory import WITHDRAWN, load_past
+from nextbest.services.memory import WITHDRAWN
+from nextbest.services.past import past_as_recorded
 from nextbest.settings import Settings
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace
@@ -89,13 +90,13 @@ def _again(header: dict[str, Any], stored: pa.Table, archive: bytes, place: int)
         with zipfile.ZipFile(io.BytesIO(archive)) as files:
             files.extractall(Path(temp) / "playbook")
         book = bound(load(Path(temp) / "playbook"), date.fromisoformat(header["as_of"]))
-        job = Job(book, engine, datetime.fromisoformat(header["moment"]))
+        job = Job(book, engine, datetime.fromisoformat(header["moment"]), usual=header["population"])
         engine.load("stored", stored)
         _inputs(job, header, scored=said["verdicts"] is not None)
         engine.create(Stage("places", "one customer", f"select {job.key}, {place} as place_in_run from everyone"))
         _left_alone(job, book, said)
         job.score()
-        load_past(job, "stored")
+        past_as_recorded(job, "stored")
         job.hold()
         job.write()
         if said["held_by"] == WITHDRAWN:
@@ -111,9 +112,7 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
     values = ", ".join(f"{quote(INPUT + name)} as {quote(name)}" for name in inputs(job.book))
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
-    known = {name: "null" if value is None else repr(value) for name, value in header["population"].items()}
-    usual = ", ".join(f"cast({value} as double) as {quote(name)}" for name, value in known.items())
-    job.engine.create(Stage("population", "one row", f"select {usual or '1 as scored_customers'}"))
+    job.population()
     job.engine.view(features.signals(job.book))
 
 

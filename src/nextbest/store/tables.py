@@ -124,3 +124,49 @@ playbook = Table(
 
 note = Table("note", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
 """The workspace's own facts: the ledger's head, the salt of `erased`, the latest time seen, the last numbers given."""
+
+job = Table(
+    "job",
+    metadata,
+    Column("job_id", String(32), primary_key=True),
+    Column("request_key", String(200), unique=True),
+    Column("playbook", Text, nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("stage", Text),
+    Column("place", Integer, nullable=False),
+    Column("stages", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("cancelling", Boolean(create_constraint=True, name="cancelling_is_boolean"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Column("problems", Text),
+    Column("result", Text),
+    Index("job_state", "state", "created"),
+)
+"""Work asked of a server: waiting, running (while the lease runs), done, failed or cancelled. Kept until it is done."""
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(12), nullable=False),
+    Column("playbooks", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+"""Who may use a server. The key itself is not kept, only its SHA-256: 256 random bits need no salt and no slow hash.
+`playbooks`: a JSON list of names, or `["*"]`."""
+
+approved = Table(
+    "approved",
+    metadata,
+    Column("playbook", String(100), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+"""The content of each playbook that a server decides with; the content itself stands in `playbook`."""

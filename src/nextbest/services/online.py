@@ -1,0 +1,170 @@
+"""Online: one customer decided at a time, from rows that are posted, by the same statements as a batch."""
+
+import hashlib
+import json
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nextbest.engines.repeated import RepeatedEngine
+from nextbest.errors import DataError, Problem
+from nextbest.intake.files import Found
+from nextbest.intake.table import TableFile
+from nextbest.plan import features, records, staging
+from nextbest.plan.replies import replies
+from nextbest.plan.stage import FILE_COLUMN, quote
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.model import Source
+from nextbest.services.incoming import code_of
+from nextbest.services.job import Job
+from nextbest.services.memory import Memory
+from nextbest.services.provenance import provenance, run_id_of
+from nextbest.services.reading import Reading
+from nextbest.store.workspace import Workspace
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Source → its rows, as one customer's tables hold them. Columns go by any name that the playbook accepts."""
+
+MOST_ROWS = 20_000
+"""Rows of one customer in one table."""
+
+
+@dataclass
+class _Posted(Reading):
+    """Reading of rows that stand in the engine's tables `posted <source>`, as text."""
+
+    def _rows_of(self, name: str) -> str:
+        source = self.book.model.business.sources[name]
+        columns = tuple(source.columns)
+        file = TableFile(name, Path("posted"), "posted", dict(zip(columns, columns, strict=True)), columns)
+        return staging.read_rows(source, quote(_table(name)), file)
+
+    def _type_of_codes(self, kept: str) -> str:
+        return "varchar"
+
+
+def _table(source: str) -> str:
+    return f"posted {source}"
+
+
+@dataclass
+class Online:
+    """Decides with one playbook for one day. `usual`: what was usual in the last batch, else the playbook's defaults hold.
+
+    One decision at a time: a second caller waits.
+    """
+
+    book: Bound
+    usual: Mapping[str, float | None] | None = None
+    workspace: Workspace | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="nextbest-online-")
+        self._engine = RepeatedEngine(Path(self._folder.name))
+        self._linted = False
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.connection.close()
+        self._folder.cleanup()
+
+    def decide(self, rows: Rows, *, moment: datetime, record: bool = False) -> dict[str, Any]:
+        """The reply for the one customer of `rows`. `record`: reserve and write it into the workspace's ledger.
+
+        Consents, earlier contacts and suppressions of the workspace are heeded either way. Raises DataError for rows that
+        cannot be read (with a problem for each), StoreError.
+        """
+        posted = named_rows(self.book, rows)
+        with self._lock:
+            return self._decide(posted, moment, record)
+
+    def _decide(self, posted: dict[str, list[dict[str, str | None]]], moment: datetime, record: bool) -> dict[str, Any]:
+        book, engine = self.book, self._engine
+        business = book.model.business
+        job = Job(book, engine, moment, usual=self.usual or {}, linted=self._linted)
+        for name, source in business.sources.items():
+            engine.fill(_table(name), {**dict.fromkeys(source.columns, "varchar"), FILE_COLUMN: "varchar"}, posted[name])
+        reading = _Posted(book, Found((), (), {}), engine, Path(self._folder.name))
+        key = staging.id_column(business.sources[business.customers])
+        code = code_of(posted[business.customers][0][key] or "")
+        memory = self._memory(posted, moment, code)
+        if memory:
+            reading.remembered = memory.consents(job)
+        reading.customers()
+        others = [name for name in business.sources if name != business.customers]
+        for name in others:
+            reading.activity(name)
+            engine.create(features.cells(book, name))
+        engine.create(features.left_alone(book, holdouts=memory is not None, erased_salt=memory.erased_salt if memory else ""))
+        engine.create(records.places(book))
+        job.features()
+        job.score()
+        if memory and record:
+            memory.reserve(job)
+        elif memory:
+            memory.look(job)
+        else:
+            job.no_past()
+            job.hold()
+        job.write()
+        if memory and record:
+            memory.record(job, Path(self._folder.name))
+        self._linted = job.linted
+        stage = replies(book, memory.run_id if memory and memory.recorded else None)
+        [(said,)] = engine.rows(f"select reply from ({stage.select})")
+        return {**json.loads(said), "problems": reading.problems}
+
+    def _memory(self, posted: dict[str, list[dict[str, str | None]]], moment: datetime, code: str) -> Memory | None:
+        if self.workspace is None:
+            return None
+        content = json.dumps([posted, dict(self.usual or {})], sort_keys=True, ensure_ascii=False).encode()
+        header = provenance(self.book, moment, hashlib.sha256(content).hexdigest())
+        return Memory(self.workspace, run_id_of(header), header, only=code)
+
+
+def named_rows(book: Bound, rows: Rows) -> dict[str, list[dict[str, str | None]]]:
+    """The rows under the playbook's own column names, as text. Raises DataError with every problem, naming table and column."""
+    business = book.model.business
+    problems = [Problem(name, "no such table", f"one of {', '.join(business.sources)}") for name in rows if name not in business.sources]
+    named: dict[str, list[dict[str, str | None]]] = {}
+    for name, source in business.sources.items():
+        given = rows.get(name, [])
+        if len(given) > MOST_ROWS:
+            problems.append(Problem(name, f"{len(given)} rows", f"at most {MOST_ROWS} for one customer"))
+            continue
+        known = {header.lower(): column for column, item in source.columns.items() for header in (column, *item.names)}
+        columns = {header: known.get(header.strip().lower()) for row in given for header in row}
+        unknown = sorted(header for header, column in columns.items() if column is None)
+        problems += [Problem(f"{name}.{header[:40]}", "no such column", f"one of {', '.join(source.columns)}") for header in unknown]
+        named[name] = [{column: _as_text(value) for header, value in row.items() if (column := columns[header])} for row in given]
+        problems += _missing(name, source, named[name])
+    if len(rows.get(business.customers, [])) != 1:
+        problems.append(Problem(business.customers, "not exactly one row", "post the one customer to decide for"))
+    key = staging.id_column(business.sources[business.customers])
+    if not problems and not (named[business.customers][0].get(key) or "").strip():
+        problems.append(Problem(f"{business.customers}.{key}", "is empty", "fill in the customer's code"))
+    if problems:
+        raise DataError(problems)
+    code = named[business.customers][0][key]
+    for name, source in business.sources.items():  # rows of one customer need not repeat whose they are
+        own = staging.id_column(source)
+        named[name] = [{**row, own: row.get(own) or code} for row in named[name]]
+    return named
+
+
+def _missing(name: str, source: Source, rows: list[dict[str, str | None]]) -> list[Problem]:
+    required = [c for c, item in source.columns.items() if item.required and item.type != "id"]
+    return [Problem(f"{name}.{c}", "is missing", "add the column") for c in required if any(c not in row for row in rows)]
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ";".join(str(item) for item in value)
+    return None if value is None else str(value)
