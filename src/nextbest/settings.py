@@ -1,5 +1,6 @@
 """What the machine allows. Set by environment: NEXTBEST_MEMORY_LIMIT=2GB, NEXTBEST_THREADS=4."""
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,3 +12,19 @@ class Settings(BaseSettings):
     memory_limit: str = "4GB"
     threads: int | None = None
     temp_folder: str | None = None
+
+
+class ServerSettings(BaseSettings):
+    """What a server is told, by its command or by environment: NEXTBEST_SERVER_WORKSPACE=…"""
+
+    model_config = SettingsConfigDict(env_prefix="NEXTBEST_SERVER_")
+
+    workspace: str = "workspace"
+    folder: str | None = Field(None, description="for tables and runs; by default in the workspace's folder")
+    playbooks: list[str] = ["bank-kz"]
+    open: bool = Field(False, description="without keys: for loopback only")
+    most_bytes: int = Field(2_000_000_000, description="of one request's body")
+    most_seconds: int = Field(600, description="that /process waits for its job")
+    rate: str = Field("6000/minute", description="requests of one key (or address) to one worker")
+    cors: list[str] = Field([], description="origins of other sites whose pages may call the API")
+    work: bool = Field(True, description="whether this server does jobs, besides taking them")

@@ -21,7 +21,7 @@ LAYERS = [
     {"store"},
     {"report.html", "report.diff"},
     {"services"},
-    {"report.console"},
+    {"report.console", "web"},
     {"cli", "__init__", "__main__"},
 ]
 PURE = ("rules", "playbook", "plan", "messages")

@@ -1,0 +1,81 @@
+"""Commands of a server: serve, and the keys to it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextbest.cli.shared import Needed, out, told
+from nextbest.errors import Problem, UsageError
+from nextbest.playbook.load import find
+from nextbest.services import keys as key_service
+
+key_app = typer.Typer(help="Who may use a server.", no_args_is_help=True)
+
+
+def serve(
+    playbook: Annotated[list[str] | None, typer.Option("--playbook", "-p", help="to serve; may be repeated [default: bank-kz]")] = None,
+    workspace: Needed = "workspace",
+    folder: Annotated[Path | None, typer.Option(help="for tables and runs [default: in the workspace's folder]")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on; only this machine reaches the default")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="processes that answer requests")] = 1,
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="let anyone on this machine in, as admin: loopback only")] = False,
+    cors: Annotated[list[str] | None, typer.Option(help="origin of another site whose pages may call the API; may be repeated")] = None,
+) -> None:
+    """Serve the HTTP API (docs at /docs). Ctrl-C ends it: requests at work are finished, a job is given back."""
+    with told():
+        try:
+            from granian import Granian
+            from granian.constants import Interfaces
+            from granian.log import LogLevels
+
+            from nextbest.web.api.access import on_loopback
+        except ModuleNotFoundError as error:
+            raise UsageError([Problem("serve", f"needs {error.name}", "pip install 'nextbest[server]'")]) from None
+        if no_keys and not on_loopback(host):
+            raise UsageError([Problem(f"--no-keys on {host}", "would let anyone in from outside", "make keys, or listen on 127.0.0.1")])
+        names = playbook or ["bank-kz"]
+        for name in names:
+            find(name)
+        told_to = {
+            "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
+            "OPEN": "true" if no_keys else None, "CORS": json.dumps(cors) if cors else None,
+        }  # fmt: skip
+        os.environ |= {f"NEXTBEST_SERVER_{name}": value for name, value in told_to.items() if value is not None}
+        out.print(f"Serving {', '.join(names)} on http://{host}:{port} (docs: http://{host}:{port}/docs)", highlight=False)
+        Granian(
+            "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
+            log_level=LogLevels.warning, respawn_failed_workers=True,
+        ).serve()  # fmt: skip
+
+
+@key_app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="who will use it")],
+    workspace: Needed,
+    role: Annotated[str, typer.Option(help=", ".join(key_service.ROLES))] = "viewer",
+    playbook: Annotated[list[str] | None, typer.Option("--playbook", "-p", help="that it opens; may be repeated [default: all]")] = None,
+) -> None:
+    """Make a key. It is shown this once; the workspace keeps its hash."""
+    with told():
+        out.print(key_service.create_key(name, role, workspace=workspace, playbooks=playbook or ["*"]), highlight=False, soft_wrap=True)
+
+
+@key_app.command("list")
+def listed(workspace: Needed) -> None:
+    """The keys, ended ones among them."""
+    with told():
+        for key in key_service.list_keys(workspace=workspace):
+            ended = " (ended)" if key.revoked is not None else ""
+            out.print(f"{key.key_id}  {key.role:<9} {', '.join(key.playbooks)}  {key.name}{ended}", highlight=False, markup=False)
+
+
+@key_app.command("revoke")
+def revoke(key_id: str, workspace: Needed) -> None:
+    """End a key: within a second on every worker."""
+    with told():
+        key_service.revoke_key(key_id, workspace=workspace)
+        out.print(f"Ended {key_id}.", highlight=False)

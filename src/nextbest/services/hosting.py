@@ -1,0 +1,290 @@
+"""Hosting: what a server keeps for each playbook it serves. Tables handed in, runs made of them, the run in force.
+
+<folder>/<playbook>/tables/<source>/   files as they were handed in
+<folder>/<playbook>/runs/<job>/        output folders of decide, with replies.db
+<folder>/<playbook>/current            the name of the run in force
+<folder>/<playbook>/approved/<sha256>/ the content of the playbook in force
+"""
+
+import io
+import re
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+from sqlalchemy import select
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import DataError, NextbestError, Problem, UsageError
+from nextbest.intake.files import SUFFIXES, find, to_utf8
+from nextbest.plan import staging
+from nextbest.plan.stage import quote, text
+from nextbest.playbook.load import Loaded, load
+from nextbest.run import Run
+from nextbest.services import jobs
+from nextbest.services.check import check
+from nextbest.services.decide import decide
+from nextbest.services.replybook import write_replybook
+from nextbest.services.sealing import archived
+from nextbest.store import tables
+from nextbest.store.workspace import Workspace, now
+
+KEPT_RUNS = 3
+_CHUNK = 1 << 20
+
+
+class _Stopped(Exception):
+    """The job was cancelled, taken over, or the server goes down."""
+
+
+@dataclass
+class Host:
+    """One playbook on a server. `source`: where its files are, to approve from."""
+
+    name: str
+    source: Path
+    folder: Path
+    workspace: Workspace
+
+    def __post_init__(self) -> None:
+        (self.folder / "tables").mkdir(parents=True, exist_ok=True)
+        (self.folder / "runs").mkdir(exist_ok=True)
+
+    # The playbook in force
+
+    def approve(self, actor: str) -> Loaded:
+        """Check the playbook's files as they are now, and put them in force. Raises PlaybookError with every problem."""
+        check(self.source)
+        loaded = load(self.source)
+        if loaded.model.business.name != self.name:
+            what = f"the playbook is now called {loaded.model.business.name}"
+            raise UsageError([Problem(str(self.source), what, "serve it under that name, beside this one")])
+        approved, known = tables.approved, tables.playbook
+        with self.workspace.writing() as connection:
+            if connection.execute(select(known.c.sha256).where(known.c.sha256 == loaded.hash)).first() is None:
+                connection.execute(known.insert().values(sha256=loaded.hash, name=self.name, archive=archived(loaded)))
+            connection.execute(approved.delete().where(approved.c.playbook == self.name))
+            row = {"playbook": self.name, "sha256": loaded.hash, "happened": now(connection), "actor": actor}
+            connection.execute(approved.insert().values(row))
+        return loaded
+
+    def approved_hash(self) -> str | None:
+        """The content in force; None before the first approval."""
+        with self.workspace.reading() as connection:
+            return connection.execute(select(tables.approved.c.sha256).where(tables.approved.c.playbook == self.name)).scalar()
+
+    def in_force(self) -> Loaded:
+        """The playbook as approved; on first use, as its files are now."""
+        sha256 = self.approved_hash()
+        if sha256 is None:
+            return self.approve("the server's start")
+        folder = self.folder / "approved" / sha256
+        if not folder.is_dir():
+            with self.workspace.reading() as connection:
+                archive = connection.execute(select(tables.playbook.c.archive).where(tables.playbook.c.sha256 == sha256)).scalar_one()
+            scratch = Path(tempfile.mkdtemp(dir=self.folder))
+            with zipfile.ZipFile(io.BytesIO(archive)) as files:
+                files.extractall(scratch)
+            folder.parent.mkdir(exist_ok=True)
+            try:
+                scratch.rename(folder)
+            except OSError:  # another worker was first
+                shutil.rmtree(scratch)
+        return load(folder)
+
+    # Tables
+
+    def hand_in(self, source: str, name: str, content: BinaryIO, most: int, append: bool = False) -> dict[str, Any]:
+        """Keep a file as (part of) a table, and say what was recognised in it.
+
+        Raises UsageError for an unknown table, a name that is no table file's or too large a file, DataError for what cannot be read.
+        """
+        sources = load_sources(self.in_force())
+        if source not in sources:
+            raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(sources)}")])
+        target = self.folder / "tables" / source
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            path = Path(scratch) / safe_name(name)
+            _write(content, path, most)
+            found = find(None, {source: [path]}, {source: sources[source]})
+            target.mkdir(parents=True, exist_ok=True)
+            if not append:
+                for old in target.iterdir():
+                    old.unlink(missing_ok=True)
+            path.replace(target / path.name)
+        [file] = found.files
+        return {
+            "table": source,
+            "file": file.path.name,
+            "columns": dict(file.columns),
+            "not_used": list(found.ignored_columns.get(source, ())),
+            "encoding": file.encoding if file.kind != "parquet" else None,
+            "bytes": (target / path.name).stat().st_size,
+        }
+
+    def handed_in(self) -> dict[str, list[str]]:
+        """Table → its files."""
+        root = self.folder / "tables"
+        return {
+            name: sorted(path.name for path in (root / name).iterdir()) if (root / name).is_dir() else []
+            for name in load_sources(self.in_force())
+        }
+
+    # Runs
+
+    @property
+    def current(self) -> Path | None:
+        """The output folder of the run in force; None before the first."""
+        try:
+            folder = self.folder / "runs" / (self.folder / "current").read_text()
+        except FileNotFoundError:
+            return None
+        return folder if folder.is_dir() else None
+
+    def run(self) -> Run:
+        """The run in force. Raises UsageError before the first."""
+        if self.current is None:
+            raise UsageError([Problem(self.name, "nothing was decided yet", "hand in the tables, then start a job")])
+        return Run(self.current)
+
+    def work(self, job: jobs.JobState, stopping: threading.Event) -> None:
+        """Do a job: decide, make the replies, put the run in force. A cancelled job leaves nothing; a stopped one is given back."""
+        beating = threading.Event()
+
+        def go_on(stage: str | None = None, place: int = 0, stages: int = 0) -> None:
+            if stopping.is_set() or not jobs.beat(self.workspace, job, stage, place, stages):
+                raise _Stopped
+
+        def keep_lease() -> None:
+            while not beating.wait(jobs.LEASE_SECONDS / 3):
+                jobs.beat(self.workspace, job)
+
+        out = self.folder / "runs" / job.job_id
+        keeper = threading.Thread(target=keep_lease, daemon=True)
+        keeper.start()
+        try:
+            result = self._decide(job, out, go_on)
+            if jobs.finish(self.workspace, job, result, []):
+                self._put_in_force(job.job_id)
+        except _Stopped:
+            shutil.rmtree(out, ignore_errors=True)
+            jobs.give_back(self.workspace, job)
+        except NextbestError as error:
+            jobs.finish(self.workspace, job, None, error.problems)
+        except Exception as error:
+            jobs.finish(self.workspace, job, None, [Problem("server", f"failed ({type(error).__name__})", "look into the server's log")])
+            raise
+        finally:
+            beating.set()
+
+    def _decide(self, job: jobs.JobState, out: Path, go_on: Callable[..., None]) -> dict[str, Any]:
+        handed_in = {name: [self.folder / "tables" / name / file for file in files] for name, files in self.handed_in().items()}
+        given = {name: paths for name, paths in handed_in.items() if paths}
+        run = decide(
+            None,
+            self.in_force().folder,
+            tables=given,
+            as_of=job.asked["as_of"],
+            at=job.asked.get("at"),
+            out=out,
+            workspace=self.workspace.place if job.asked.get("record") else None,
+            replies=True,
+            progress=go_on,
+        )
+        write_replybook(out)
+        return {"counts": run.record["counts"], "problems": run.record["problems"], "as_of": run.record["as_of"]}
+
+    def last_day(self) -> date:
+        """The last day with activity in the tables handed in; today where there is none. Raises DataError for what cannot be read."""
+        loaded = self.in_force()
+        business, last = loaded.model.business, None
+        files = {name: [self.folder / "tables" / name / file for file in listed] for name, listed in self.handed_in().items() if listed}
+        dated = {name: business.sources[name] for name in files if any(c.type == "date" for c in business.sources[name].columns.values())}
+        found = find(None, {name: files[name] for name in dated}, dated)
+        with tempfile.TemporaryDirectory() as temp, DuckDBEngine(Path(temp)) as engine:
+            for name, source in dated.items():
+                column = next(column for column, item in source.columns.items() if item.type == "date")
+                for scan, file in engine.scan([to_utf8(file, Path(temp)) for file in found.of(name)]):
+                    today = "current_date + 1"  # a slip of the pen lies further ahead
+                    rows = staging.read_rows(source, scan, file)
+                    [(day,)] = engine.rows(f"select max(cast({quote(column)} as date)) from ({rows}) where {quote(column)} < {today}")
+                    last = max(filter(None, (last, day)), default=None)
+        return last or datetime.now(UTC).date()
+
+    def forget(self, customer: str) -> int:
+        """Take a customer out of the outputs of every run kept; returns how many rows went."""
+        return sum(without(run, customer) for run in (self.folder / "runs").iterdir() if (run / "replies.db").is_file())
+
+    def _put_in_force(self, job_id: str) -> None:
+        scratch = self.folder / f".current-{job_id}"
+        scratch.write_text(job_id)
+        scratch.replace(self.folder / "current")
+        runs = [path for path in (self.folder / "runs").iterdir() if (path / "replies.db").is_file()]
+        runs.sort(key=lambda path: path.stat().st_mtime)
+        for old in runs[:-KEPT_RUNS]:
+            if old.name != job_id:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def without(run: Path, customer: str) -> int:
+    """Take a customer out of a run's tables; returns how many rows went."""
+    gone = 0
+    for path in [*run.glob("*.parquet"), run / "recommendations.csv"]:
+        reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, all_varchar = true, header = true)"
+        options = "format parquet, compression zstd" if path.suffix == ".parquet" else "format csv, header"
+        with duckdb.connect(config={"threads": 1}) as connection:
+            key = connection.execute(f"describe from {reader}", [str(path)]).fetchall()[0][0]
+            own = f"cast({quote(key)} as varchar) = ?"
+            [(count,)] = connection.execute(f"select count(*) from {reader} where {own}", [str(path), customer]).fetchall()
+            if count and path.name != "rejects.parquet":
+                scratch = path.with_name(f".{path.name}")
+                rest = f"from {reader} where {own} is not true"
+                connection.execute(f"copy ({rest}) to {text(str(scratch))} ({options})", [str(path), customer])
+                scratch.replace(path)
+                gone += count
+    if gone:
+        write_replybook(run)
+    return gone
+
+
+def load_sources(loaded: Loaded) -> dict[str, Any]:
+    """The tables that a playbook reads."""
+    return dict(loaded.model.business.sources)
+
+
+def safe_name(name: str) -> str:
+    """A file's bare name, fit to be kept. Raises UsageError for what is no table file."""
+    bare = re.sub(r"[^\w.-]", "_", Path(name.replace("\\", "/")).name)[-100:].lstrip(".")
+    if not bare.lower().endswith(SUFFIXES):
+        raise UsageError([Problem("file", "not a table by its name", f"one of {', '.join(SUFFIXES)}")])
+    return bare
+
+
+def _write(content: BinaryIO, path: Path, most: int) -> None:
+    size = 0
+    with path.open("wb") as file:
+        while chunk := content.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise UsageError([Problem("file", f"larger than {most} bytes", "split it, or raise NEXTBEST_SERVER_MOST_BYTES")])
+            file.write(chunk)
+    if size == 0:
+        raise DataError([Problem(path.name, "the file is empty (0 bytes)", "export it again")])
+
+
+def usual_of(run: Run) -> dict[str, float | None]:
+    """What was usual among the customers of a run."""
+    names = list(load(run.folder / "playbook").model.features.population)
+    if not names:
+        return {}
+    with duckdb.connect() as connection:
+        listed = ", ".join(f'"{name}"' for name in names)
+        row = connection.execute(f"select {listed} from read_parquet(?) limit 1", [str(run.folder / "features.parquet")]).fetchone()
+    return dict(zip(names, row, strict=True)) if row else {}

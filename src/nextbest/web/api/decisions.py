@@ -1,0 +1,64 @@
+"""Decisions: the stored one, a fresh one, why, and the customers there are."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+
+from nextbest.services.explain import explain
+from nextbest.web.api.access import At_desk, Operator, Viewer
+from nextbest.web.api.errors import Refused
+from nextbest.web.api.shapes import Decision, DecisionRequest, FreshDecision
+
+router = APIRouter(prefix="/v1/playbooks/{playbook}", tags=["decisions"])
+EXAMPLE = {
+    "tables": {
+        "clients": [{"client_code": "A1", "name": "Айгерим", "age": 34, "avg_monthly_balance_KZT": 150000}],
+        "transactions": [
+            {"date": "2025-08-10", "category": "Такси", "amount": 2500},
+            {"date": "2025-08-11", "category": "Отели", "amount": 90000},
+        ],
+        "transfers": [{"date": "2025-08-05", "type": "salary_in", "amount": 400000}],
+    },
+    "as_of": "2025-08-31",
+}
+"""For the playbook bank-kz."""
+
+
+@router.get("/customers", summary="The customers of the run in force, in the order of their codes")
+def customers(
+    desk: At_desk, key: Viewer, after: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
+    """A page of codes with the first offer of each; the next page begins `after` the last code of this one."""
+    if desk.replies is None:
+        return {"customers": [], "next": None}
+    found = []
+    for code, reply in desk.replies.page(after, limit):
+        said = json.loads(desk.heeded(code, reply))
+        found.append({"customer": code, "first": said["offers"][0]["offer"] if said["offers"] else None, "left_alone": said["left_alone"]})
+    return {"customers": found, "next": found[-1]["customer"] if len(found) == limit else None}
+
+
+@router.get("/customers/{customer}/decision", response_model=Decision, summary="The stored decision")
+async def stored(desk: At_desk, key: Viewer, customer: str) -> Response:
+    """A look-up by code: as the run in force decided, less what the customer has forbidden since."""
+    return Response(desk.stored(customer), media_type="application/json")
+
+
+@router.get("/customers/{customer}/explanation", summary="Why, why not, and what would change it")
+def explanation(desk: At_desk, key: Viewer, customer: str, language: Annotated[str | None, Query(max_length=10)] = None) -> dict[str, Any]:
+    """Every offer's path through every stage, the benefit term by term with what is behind it."""
+    desk.stored(customer)  # one who was erased, or objected since, is not explained
+    rule = desk.said.about(customer, None) if desk.said.anything(customer) else None
+    if rule in ("erased", "profiling"):
+        raise Refused(404, "customer", "is left alone", "nothing is kept that could be explained")
+    return asdict(explain(desk.host.run().folder, customer, language))
+
+
+@router.post("/decisions", response_model=FreshDecision, summary="A fresh decision for a posted customer")
+def fresh(desk: At_desk, key: Operator, asked: Annotated[DecisionRequest, Body(examples=[EXAMPLE])]) -> dict[str, Any]:
+    """Made by the same statements as a batch. Nothing is stored unless `record` asks for it."""
+    day = asked.as_of or datetime.now(UTC).date()
+    return desk.decide(asked.tables, day, asked.at.isoformat() if asked.at else None, asked.record)

@@ -1,0 +1,216 @@
+"""What one worker of a server has at hand: playbooks in force, replies of the runs in force, who has opted out since."""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from nextbest.errors import NextbestError, Problem, UsageError
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.load import Loaded, find, load
+from nextbest.services import jobs
+from nextbest.services.decide import moment_of
+from nextbest.services.hosting import Host, usual_of
+from nextbest.services.keys import Key, known_keys
+from nextbest.services.memory import WITHDRAWN
+from nextbest.services.online import Online, Rows
+from nextbest.services.past import in_force
+from nextbest.services.replybook import Replybook
+from nextbest.settings import ServerSettings
+from nextbest.store import tables
+from nextbest.store.workspace import Workspace
+
+LOOK_SECONDS = 1.0
+_KEPT_DAYS = 2
+log = logging.getLogger("nextbest.server")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What customers said, as of the last look: who refuses which purpose, who is left in peace, who was erased."""
+
+    refused: dict[str, frozenset[str]] = field(default_factory=dict)
+    suppressed: frozenset[str] = frozenset()
+    erased: frozenset[str] = frozenset()
+    salt: str = ""
+
+    def about(self, customer: str, purpose: str | None) -> str | None:
+        """`erased` or `profiling` where nothing may be said of the customer, `withdrawn` where no message may go out."""
+        if self.erased and hashlib.sha256(f"{self.salt}:{customer}".encode()).hexdigest() in self.erased:
+            return "erased"
+        refused = self.refused.get(customer, frozenset())
+        if "profiling" in refused:
+            return "profiling"
+        return WITHDRAWN if customer in self.suppressed or (purpose is not None and purpose in refused) else None
+
+    def anything(self, customer: str) -> bool:
+        """Whether there is anything to heed: the quick look."""
+        return bool(self.erased) or customer in self.refused or customer in self.suppressed
+
+    def silenced(self) -> frozenset[str]:
+        """Customers about whom nothing may be given out any more, or nothing written to."""
+        return frozenset(self.refused) | self.suppressed
+
+
+@dataclass
+class Desk:
+    """One playbook as one worker serves it."""
+
+    host: Host
+    loaded: Loaded
+    said: Said = field(default_factory=Said)
+    run: Path | None = None
+    replies: Replybook | None = None
+    online: "OrderedDict[date, Online]" = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self) -> None:
+        """Take over what changed: an approved playbook, a new run, what customers said. Requests at work keep what they have."""
+        approved = self.host.approved_hash()
+        run = self.host.current
+        if approved is not None and approved != self.loaded.hash:
+            self.loaded = self.host.in_force()
+            self._forget_online()
+        if run != self.run:
+            self.replies = Replybook(run) if run is not None else None
+            self.run = run
+            self._forget_online()
+        self.said = self._heard()
+
+    def _forget_online(self) -> None:
+        with self.lock:
+            self.online = OrderedDict()  # each is closed when its last request lets go of it
+
+    def _heard(self) -> Said:
+        channel, at = self.loaded.model.business.channel, int(time.time())
+        s = tables.suppression.c
+        with self.host.workspace.reading() as connection:
+            last = connection.execute(select(func.max(tables.consent.c.consent_id))).scalar() or 0
+            refused: dict[str, set[str]] = {}
+            for customer, purpose, granted in connection.execute(in_force(channel, at, last)):
+                if not granted:
+                    refused.setdefault(customer, set()).add(purpose)
+            suppressed = connection.execute(select(s.customer).where(s.until > at, s.scope == "all")).scalars()
+            erased = connection.execute(select(tables.erased.c.digest)).scalars()
+            salt = connection.execute(select(tables.note.c.value).where(tables.note.c.name == "salt")).scalar()
+            return Said({name: frozenset(what) for name, what in refused.items()}, frozenset(suppressed), frozenset(erased), salt or "")
+
+    def stored(self, customer: str) -> bytes:
+        """The reply about a customer of the run in force. Raises UsageError for one who is not in it."""
+        reply = self.replies.get(customer) if self.replies else None
+        if reply is None:
+            what = "is not among the customers decided for" if self.replies else "nothing was decided yet"
+            raise UsageError([Problem("customer", what, "check the code, or hand in the tables and start a job")])
+        return self.heeded(customer, reply) if self.said.anything(customer) else reply
+
+    def heeded(self, customer: str, reply: bytes) -> bytes:
+        """The reply without what the customer has forbidden since it was made."""
+        said: dict[str, Any] = json.loads(reply)
+        offers = self.loaded.model.offers
+        message = said["message"]
+        purpose = offers[message["offer"]].purpose if message and message["offer"] in offers else None
+        rule = self.said.about(customer, purpose)
+        if rule in ("erased", "profiling"):
+            said = {**said, "left_alone": rule, "offers": [], "message": None}
+        elif rule is not None and message is not None:
+            said["message"] = {**message, "text": None, "facts": None, "send_at": None, "withheld": rule}
+        return json.dumps(said, ensure_ascii=False).encode()
+
+    def decide(self, rows: Rows, as_of: date, at: str | None, record: bool) -> dict[str, Any]:
+        """A fresh decision for posted rows. Raises DataError, PlaybookError, StoreError, UsageError."""
+        online = self._online(as_of)
+        return online.decide(rows, moment=moment_of(at, online.book), record=record)
+
+    def _online(self, as_of: date) -> Online:
+        with self.lock:
+            known = self.online.get(as_of)
+            if known is None:
+                usual = usual_of(self.host.run()) if self.run else None
+                known = self.online[as_of] = Online(bound(self.loaded, as_of), usual, self.host.workspace)
+                while len(self.online) > _KEPT_DAYS:
+                    self.online.popitem(last=False)
+            else:
+                self.online.move_to_end(as_of)
+            return known
+
+    def book(self) -> Bound:
+        """The playbook bound for the day of the run in force, or today."""
+        day = date.fromisoformat(self.host.run().record["as_of"]) if self.run else datetime.now(UTC).date()
+        return bound(self.loaded, day)
+
+
+class Serving:
+    """All that a worker serves. Two threads work beside the requests: one looks for changes, one does jobs."""
+
+    def __init__(self, settings: ServerSettings):
+        self.settings = settings
+        self.workspace = Workspace(settings.workspace)
+        root = Path(settings.folder or (settings.workspace if "://" not in settings.workspace else "nextbest-server")) / "server"
+        self.desks: dict[str, Desk] = {}
+        for name in settings.playbooks:
+            source = find(name)
+            own = load(source).model.business.name
+            host = Host(own, source, root / own, self.workspace)
+            self.desks[own] = Desk(host, host.in_force())
+        self.keys: dict[str, Key] = {}
+        self.stopping = threading.Event()
+        self.ready = False
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def first(self) -> Desk:
+        """The playbook named first."""
+        return next(iter(self.desks.values()))
+
+    def desk(self, playbook: str) -> Desk:
+        """One playbook's desk. Raises UsageError for one that is not served."""
+        if playbook not in self.desks:
+            raise UsageError([Problem(f"playbook {playbook[:40]}", "is not served here", f"one of {', '.join(self.desks)}")])
+        return self.desks[playbook]
+
+    def look(self) -> None:
+        """Take over whatever changed."""
+        self.keys = known_keys(self.workspace)
+        for desk in self.desks.values():
+            desk.look()
+        self.ready = True
+
+    def start(self) -> None:
+        """Begin to look for changes and to do jobs."""
+        self.look()
+        for work in (self._looking, *([self._working] if self.settings.work else [])):
+            thread = threading.Thread(target=work, name=f"nextbest {work.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop: a job at work is given back at its next stage."""
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+        self.workspace.engine.dispose()
+
+    def _looking(self) -> None:
+        while not self.stopping.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except (NextbestError, OSError) as error:
+                self.ready = False
+                log.warning("cannot look for changes", extra={"what": type(error).__name__})
+
+    def _working(self) -> None:
+        while not self.stopping.wait(LOOK_SECONDS / 4):
+            try:
+                job = jobs.claim(self.workspace, self.desks)
+                if job is not None:
+                    self.desks[job.playbook].host.work(job, self.stopping)
+            except Exception as error:  # whatever it was, the next job has its turn
+                log.error("a job failed", extra={"what": type(error).__name__}, exc_info=not isinstance(error, NextbestError))
