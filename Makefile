@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-postgres proof lint bench bench-small bench-ledger browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
@@ -31,6 +31,12 @@ bench-small: $(VENV)/.ready     ## the same with 20,000 customers
 bench-ledger: $(VENV)/.ready    ## what a workspace adds to a run of 1M customers
 	$(BIN)/python bench/ledger.py --customers 1000000
 
+bench-serve: $(VENV)/.ready-dev ## a server beside the bare framework (Debian: apt-get install wrk curl)
+	$(BIN)/python bench/serve.py
+
+api: $(VENV)/.ready-dev         ## schemathesis over the whole API: no server error, no reply beside its schema
+	$(BIN)/python -m pytest tests/web/test_schema.py
+
 browser: $(VENV)/.ready         ## pictures of the report, light and dark, wide and narrow (needs chromium)
 	$(BIN)/nextbest demo --out build/demo
 	bench/screenshots build/demo/out/report.html build/screenshots
@@ -47,13 +53,13 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-server.lock requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-server.lock -r requirements-dev.lock
 	touch $@
 
-$(VENV)2/.ready-dev: requirements.lock requirements-dev.lock pyproject.toml
+$(VENV)2/.ready-dev: requirements.lock requirements-server.lock requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)2
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-dev.lock
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb>=2,<3"
 	touch $@

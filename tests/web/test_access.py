@@ -3,11 +3,15 @@
 import io
 import json
 import logging
+import sys
 
 import pytest
+from fastapi.testclient import TestClient
 
 from nextbest.services.keys import create_key, list_keys, revoke_key
+from nextbest.settings import ServerSettings
 from nextbest.web.api.access import on_loopback
+from nextbest.web.api.app import create_app
 from nextbest.web.api.middleware import JsonLines
 
 
@@ -111,22 +115,26 @@ def test_requests_have_ids(start):
     assert ask.get("/health", headers={"X-Request-ID": "no good\u00e9"[:7] + "<b>"}).headers["x-request-id"] != "no good<b>"
 
 
-def test_metrics_and_logs_hold_no_customer(start):
-    ask = start()
+def test_metrics_and_logs_hold_no_customer(tmp_path):
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines())
-    log = logging.getLogger("nextbest.server")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
+    app = create_app(ServerSettings(workspace=str(tmp_path / "workspace"), open=True), stream)
+    with TestClient(app) as ask:
         ask.get("/v1/playbooks/bank-kz/customers/SECRET77/decision")
-    finally:
-        log.removeHandler(handler)
-    line = json.loads(stream.getvalue().splitlines()[-1])
-    assert line["route"] == "/v1/playbooks/{playbook}/customers/{customer}/decision" and line["status"] == 404
-    assert "SECRET77" not in stream.getvalue() + ask.get("/metrics").text
-    assert 'route="/v1/playbooks/{playbook}/customers/{customer}/decision"' in ask.get("/metrics").text
+        metrics = ask.get("/metrics").text
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert lines[0]["route"] == "/v1/playbooks/{playbook}/customers/{customer}/decision" and lines[0]["status"] == 404
+    assert "SECRET77" not in stream.getvalue() + metrics
+    assert 'route="/v1/playbooks/{playbook}/customers/{customer}/decision"' in metrics
+
+
+def test_an_unforeseen_error_tells_no_values():
+    """Its own words may hold a customer's: the log gets its kind and place, the caller the request's id."""
+    try:
+        raise ValueError("SECRET77")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "unforeseen", None, sys.exc_info())
+    line = JsonLines().format(record)
+    assert "SECRET77" not in line and "test_access.py" in line
 
 
 def test_the_docs_ask_nothing_of_the_outside(start):

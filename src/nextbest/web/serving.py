@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -150,8 +151,8 @@ class Desk:
 class Serving:
     """All that a worker serves. Two threads work beside the requests: one looks for changes, one does jobs."""
 
-    def __init__(self, settings: ServerSettings):
-        self.settings = settings
+    def __init__(self, settings: ServerSettings, every_second: Callable[[], None] = lambda: None):
+        self.settings, self.every_second = settings, every_second
         self.workspace = Workspace(settings.workspace)
         root = Path(settings.folder or (settings.workspace if "://" not in settings.workspace else "nextbest-server")) / "server"
         self.desks: dict[str, Desk] = {}
@@ -196,10 +197,12 @@ class Serving:
         self.stopping.set()
         for thread in self._threads:
             thread.join(timeout=30)
+        self.every_second()
         self.workspace.engine.dispose()
 
     def _looking(self) -> None:
         while not self.stopping.wait(LOOK_SECONDS):
+            self.every_second()
             try:
                 self.look()
             except (NextbestError, OSError) as error:
@@ -207,7 +210,7 @@ class Serving:
                 log.warning("cannot look for changes", extra={"what": type(error).__name__})
 
     def _working(self) -> None:
-        while not self.stopping.wait(LOOK_SECONDS / 4):
+        while not self.stopping.wait(LOOK_SECONDS / 2):
             try:
                 job = jobs.claim(self.workspace, self.desks)
                 if job is not None:

@@ -1,12 +1,14 @@
-"""Who may do what: API keys, roles, and how often."""
+"""Who may do what: API keys, roles, and how often.
+
+The dependencies are coroutines though they wait for nothing: plain functions would each be sent to a thread and back.
+"""
 
 import ipaddress
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
-from fastapi.security.http import HTTPAuthorizationCredentials
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -34,26 +36,28 @@ class Limiter:
             raise Refused(429, "request", f"more than {self.rate}", "wait a little", {"Retry-After": "1"})
 
 
-def serving(request: Request) -> Serving:
+async def serving(request: Request) -> Serving:
+    """What this worker has at hand."""
+    return at_hand(request)
+
+
+def at_hand(request: Request) -> Serving:
     """What this worker has at hand."""
     found: Serving = request.app.state.serving
     return found
 
 
-def caller(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    header: Annotated[str | None, Depends(_header)],
-) -> Key:
-    """Whose request it is. Raises Refused without a good key."""
-    at_hand = serving(request)
-    given = bearer.credentials if bearer else header
+def identified(request: Request) -> Key:
+    """Whose request it is, by its headers. Raises Refused without a good key, or past the limit."""
+    here = at_hand(request)
     address = request.client.host if request.client else "unknown"
     limiter: Limiter = request.app.state.limiter
-    if at_hand.settings.open:
+    if here.settings.open:
         limiter.count(address)
         return ANYONE
-    key = at_hand.keys.get(digest(given)) if given else None
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+    key = here.keys.get(digest(given)) if given else None
     limiter.count(key.key_id if key else address)
     if key is None or key.revoked is not None:
         fix = "send Authorization: Bearer nb_…; keys are made by `nextbest key create`"
@@ -61,33 +65,52 @@ def caller(
     return key
 
 
+def admitted(request: Request, role: str, playbook: str | None) -> Key:
+    """Whose request it is, who must have the role, and be let into the playbook. Raises Refused."""
+    return _with_role(identified(request), role, playbook)
+
+
+def _with_role(key: Key, role: str, playbook: str | None) -> Key:
+    if not key.may(role, playbook):
+        what = f"its role is {key.role}, for {', '.join(key.playbooks)}"
+        raise Refused(403, "key", what, f"needs {role}" + (f" for {playbook[:40]}" if playbook else ""))
+    return key
+
+
+async def caller(request: Request, bearer: Annotated[Any, Depends(_bearer)], header: Annotated[Any, Depends(_header)]) -> Key:
+    """Whose request it is. The two schemes are named for the documentation; the headers are read once."""
+    return identified(request)
+
+
 Caller = Annotated[Key, Depends(caller)]
 
 
-def needs(role: str) -> Callable[..., Key]:
+def needs(role: str) -> Callable[..., Awaitable[Key]]:
     """A dependency: the caller, who must have the role, and be let into the playbook that the path names."""
 
-    def allowed(request: Request, key: Caller) -> Key:
-        playbook = request.path_params.get("playbook")
-        if not key.may(role, playbook):
-            what = f"its role is {key.role}, for {', '.join(key.playbooks)}"
-            raise Refused(403, "key", what, f"needs {role}" + (f" for {str(playbook)[:40]}" if playbook else ""))
-        return key
+    async def allowed(request: Request, key: Caller) -> Key:
+        return _with_role(key, role, request.path_params.get("playbook"))
 
     return allowed
 
 
-def desk(playbook: str, request: Request, key: Caller) -> Desk:
-    """The playbook that the path names."""
+def desk_of(request: Request, playbook: str) -> Desk:
+    """A playbook's desk. Raises Refused for one that is not served."""
     try:
-        return serving(request).desk(playbook)
+        return at_hand(request).desk(playbook)
     except UsageError as error:
-        raise Refused(404, *(getattr(error.problems[0], name) for name in ("where", "what", "fix"))) from None
+        [problem] = error.problems
+        raise Refused(404, problem.where, problem.what, problem.fix) from None
 
 
-def first_desk(request: Request, key: Caller) -> Desk:
+async def desk(playbook: str, request: Request, key: Caller) -> Desk:
+    """The playbook that the path names."""
+    return desk_of(request, playbook)
+
+
+async def first_desk(request: Request, key: Caller) -> Desk:
     """The playbook for requests that name none: the first one served that the key opens."""
-    for found in serving(request).desks.values():
+    for found in at_hand(request).desks.values():
         if key.may("viewer", found.host.name):
             return found
     raise Refused(403, "key", "opens none of the playbooks served", "ask for another key")
@@ -108,3 +131,7 @@ def on_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+SCHEMES: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
+"""For the documentation of a route that asks `admitted` itself."""

@@ -1,8 +1,9 @@
 """The HTTP API as an application. `served` is what a worker process runs, told by environment (NEXTBEST_SERVER_…)."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -15,7 +16,7 @@ from nextbest.settings import ServerSettings
 from nextbest.web.api import batch, compatible, content, decisions, people
 from nextbest.web.api.access import Limiter
 from nextbest.web.api.errors import add_handlers
-from nextbest.web.api.middleware import Around, Metrics, log_to_stderr
+from nextbest.web.api.middleware import Around, Metrics, RequestLog, log_to_stderr
 from nextbest.web.api.shapes import ProblemReply
 from nextbest.web.serving import Serving
 
@@ -25,12 +26,13 @@ Everything under `/v1` is for new clients; the paths without it are those of two
 `Authorization: Bearer nb_…`. Whatever goes wrong is told as problem+json, every problem at once."""
 
 
-def create_app(settings: ServerSettings) -> FastAPI:
-    """The application, with what it serves at hand from its start to its end."""
+def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
+    """The application, with what it serves at hand from its start to its end. `log`: where a line for each request goes."""
+    requests = RequestLog(log)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.serving = Serving(settings)
+        app.state.serving = Serving(settings, every_second=requests.flush)
         app.state.serving.start()
         yield
         app.state.serving.stop()
@@ -43,12 +45,13 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.limiter = Limiter(settings.rate)
     metrics = Metrics()
     add_handlers(app)
-    for part in (content, decisions, batch, people, compatible):
+    app.router.routes.append(decisions.LOOK_UP)  # before the documented route of the same path
+    for part in (decisions, content, batch, people, compatible):
         app.include_router(part.router)
     _add_health(app, metrics)
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(Around, most_bytes=settings.most_bytes, metrics=metrics)
+    app.add_middleware(Around, most_bytes=settings.most_bytes, metrics=metrics, requests=requests)
     return app
 
 
@@ -73,4 +76,4 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
 def served() -> FastAPI:
     """What each worker process runs."""
     log_to_stderr()
-    return create_app(ServerSettings())
+    return create_app(ServerSettings(), sys.stderr)

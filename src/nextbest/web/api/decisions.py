@@ -5,10 +5,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from starlette.routing import Route
 
 from nextbest.services.explain import explain
-from nextbest.web.api.access import At_desk, Operator, Viewer
+from nextbest.web.api.access import SCHEMES, At_desk, Operator, Viewer, admitted, desk_of
 from nextbest.web.api.errors import Refused
 from nextbest.web.api.shapes import Decision, DecisionRequest, FreshDecision
 
@@ -41,10 +42,24 @@ def customers(
     return {"customers": found, "next": found[-1]["customer"] if len(found) == limit else None}
 
 
-@router.get("/customers/{customer}/decision", response_model=Decision, summary="The stored decision")
-async def stored(desk: At_desk, key: Viewer, customer: str) -> Response:
+@router.get("/customers/{customer}/decision", response_model=Decision, summary="The stored decision", openapi_extra=SCHEMES)
+async def stored(request: Request, playbook: str, customer: str) -> Response:
     """A look-up by code: as the run in force decided, less what the customer has forbidden since."""
-    return Response(desk.stored(customer), media_type="application/json")
+    return _stored(request, playbook, customer)
+
+
+def _stored(request: Request, playbook: str, customer: str) -> Response:
+    admitted(request, "viewer", playbook)
+    return Response(desk_of(request, playbook).stored(customer), media_type="application/json")
+
+
+async def look_up(request: Request) -> Response:
+    """The same as a plain route: what FastAPI does around an endpoint takes longer than the look-up."""
+    request.scope["route"] = LOOK_UP  # for the metrics
+    return _stored(request, request.path_params["playbook"], request.path_params["customer"])
+
+
+LOOK_UP = Route("/v1/playbooks/{playbook}/customers/{customer}/decision", look_up, methods=["GET"])
 
 
 @router.get("/customers/{customer}/explanation", summary="Why, why not, and what would change it")
