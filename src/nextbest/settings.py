@@ -27,4 +27,5 @@ class ServerSettings(BaseSettings):
     most_seconds: int = Field(600, description="that /process waits for its job")
     rate: str = Field("6000/minute", description="requests of one key (or address) to one worker")
     cors: list[str] = Field([], description="origins of other sites whose pages may call the API")
+    lease: int = Field(60, ge=3, description="seconds after which the job of a worker that died is another's")
     work: bool = Field(True, description="whether this server does jobs, besides taking them")

@@ -1,13 +1,20 @@
 """A server of two playbooks over a new workspace, asked in the same process."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the server's extra is not installed: pip install 'nextbest[server]'")
 
+import httpx2
 from fastapi.testclient import TestClient
 
 import nextbest as nb
@@ -20,7 +27,66 @@ PRIVATE = (
 )
 
 
-def ended(ask: TestClient, job: dict[str, Any]) -> dict[str, Any]:
+class Server:
+    """A server in processes of its own, as a user starts it. `kill` is a crash of all of them."""
+
+    def __init__(self, folder: Path, *playbooks: str, workers: int = 1, **settings: str):
+        self.folder, self.playbooks, self.workers = folder, playbooks, workers
+        self.settings = {f"NEXTBEST_SERVER_{name}": value for name, value in {"RATE": "1000000/minute", **settings}.items()}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> "Server":
+        command = [
+            str(Path(sys.executable).parent / "nextbest"),
+            "serve",
+            "--no-keys",
+            "--port",
+            str(self.port),
+            "--workers",
+            str(self.workers),
+        ]
+        command += ["--workspace", str(self.folder / "workspace"), *(part for name in self.playbooks for part in ("-p", name))]
+        with (self.folder / "log").open("a") as log:
+            environment = {**os.environ, **self.settings}
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self.ask = httpx2.Client(base_url=self.url, timeout=120)
+        until = time.monotonic() + 90
+        while time.monotonic() < until:
+            try:
+                if self.ask.get("/ready").status_code == 200:
+                    return self
+            except httpx2.TransportError:
+                time.sleep(0.1)
+        raise AssertionError(self.log())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()[-3000:]
+
+    def hand_in(self, bank: Path) -> None:
+        for table in ("clients", "transactions", "transfers"):
+            with (bank / f"{table}.csv").open("rb") as file:
+                assert self.ask.put(f"/v1/playbooks/bank-kz/tables/{table}", files={"file": (f"{table}.csv", file)}).status_code == 200
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+
+def ended(ask: Any, job: dict[str, Any]) -> dict[str, Any]:
     """The job when it is done, failed or cancelled."""
     until = time.monotonic() + 120
     while job["finished"] is None and time.monotonic() < until:

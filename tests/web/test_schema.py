@@ -1,15 +1,10 @@
 """schemathesis over the whole API: whatever is sent, no server error, and every reply is as the schema says."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from tests.web.conftest import PRIVATE, Server, ended
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -22,26 +17,15 @@ EXAMPLES = int(os.environ.get("NEXTBEST_API_EXAMPLES", "12"))
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory, bank):
-    folder = tmp_path_factory.mktemp("schema")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "nextbest", "serve", "-p", "bank-kz", "-p", "private-bank", "--no-keys", "--port", str(port)]
-    environment = {**os.environ, "NEXTBEST_SERVER_RATE": "1000000/minute", "NEXTBEST_SERVER_MOST_SECONDS": "20"}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--workspace", folder / "workspace"], env=environment, stdout=log, stderr=log)
-        try:
-            for _ in range(200):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/ready")
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-            assert server.poll() is None, (folder / "log").read_text()[-3000:]
-        finally:
-            server.terminate()
-            server.wait(40)
+    """A server that has decided for both playbooks: most routes have something to say."""
+    with Server(tmp_path_factory.mktemp("schema"), "bank-kz", "private-bank", MOST_SECONDS="20") as server:
+        server.hand_in(bank)
+        server.ask.put("/v1/playbooks/private-bank/tables/customers", files={"file": ("customers.csv", PRIVATE)})
+        for name in ("bank-kz", "private-bank"):
+            job = server.ask.post(f"/v1/playbooks/{name}/jobs", json={"as_of": "2025-08-31"}).json()
+            assert ended(server.ask, job)["state"] == "done"
+        yield server.url
+        assert server.process.poll() is None, server.log()
 
 
 def test_the_api_keeps_to_its_schema(url):

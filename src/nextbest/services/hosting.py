@@ -154,17 +154,17 @@ class Host:
             raise UsageError([Problem(self.name, "nothing was decided yet", "hand in the tables, then start a job")])
         return Run(self.current)
 
-    def work(self, job: jobs.JobState, stopping: threading.Event) -> None:
+    def work(self, job: jobs.JobState, stopping: threading.Event, lease: int) -> None:
         """Do a job: decide, make the replies, put the run in force. A cancelled job leaves nothing; a stopped one is given back."""
         beating = threading.Event()
 
         def go_on(stage: str | None = None, place: int = 0, stages: int = 0) -> None:
-            if stopping.is_set() or not jobs.beat(self.workspace, job, stage, place, stages):
+            if stopping.is_set() or not jobs.beat(self.workspace, job, lease, stage, place, stages):
                 raise _Stopped
 
         def keep_lease() -> None:
-            while not beating.wait(jobs.LEASE_SECONDS / 3):
-                jobs.beat(self.workspace, job)
+            while not beating.wait(lease / 3):
+                jobs.beat(self.workspace, job, lease)
 
         out = self.folder / "runs" / job.job_id
         keeper = threading.Thread(target=keep_lease, daemon=True)

@@ -16,7 +16,6 @@ from nextbest.errors import Problem, UsageError
 from nextbest.store.tables import job as table
 from nextbest.store.workspace import Workspace, now
 
-LEASE_SECONDS = 60
 MOST_ATTEMPTS = 5
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
@@ -67,8 +66,8 @@ def latest(workspace: Workspace, playbooks: Iterable[str], limit: int = 50) -> l
         return [_state(row) for row in connection.execute(rows)]
 
 
-def claim(workspace: Workspace, playbooks: Iterable[str]) -> JobState | None:
-    """Take the next job of these playbooks, for the length of a lease."""
+def claim(workspace: Workspace, playbooks: Iterable[str], lease: int) -> JobState | None:
+    """Take the next job of these playbooks, for the length of a lease (seconds)."""
     own = table.c.playbook.in_(list(playbooks))
     with workspace.reading() as connection:  # most looks find nothing, and a look holds nobody up
         if connection.execute(select(func.count()).where(own, table.c.state.in_([WAITING, RUNNING]))).scalar_one() == 0:
@@ -84,18 +83,18 @@ def claim(workspace: Workspace, playbooks: Iterable[str]) -> JobState | None:
             state, problems = (CANCELLED, []) if found.cancelling else (FAILED, gave_up)
             _set(connection, found.job_id, state=state, finished=at, lease_until=None, problems=json.dumps(problems))
             return None
-        _set(connection, found.job_id, state=RUNNING, attempt=found.attempt + 1, lease_until=at + LEASE_SECONDS, place=0, stage=None)
+        _set(connection, found.job_id, state=RUNNING, attempt=found.attempt + 1, lease_until=at + lease, place=0, stage=None)
         return _one(connection, found.job_id)
 
 
-def beat(workspace: Workspace, job: JobState, stage: str | None = None, place: int = 0, stages: int = 0) -> bool:
+def beat(workspace: Workspace, job: JobState, lease: int, stage: str | None = None, place: int = 0, stages: int = 0) -> bool:
     """Renew the lease and note the progress; whether to go on: not if the job was cancelled or taken over."""
     with workspace.writing() as connection:
         found = connection.execute(select(table).where(table.c.job_id == job.job_id)).one()
         if found.state != RUNNING or found.attempt != job.attempt or found.cancelling:
             return False
         progress = {"stage": stage, "place": place, "stages": stages} if stage is not None else {}
-        _set(connection, job.job_id, lease_until=now(connection) + LEASE_SECONDS, **progress)
+        _set(connection, job.job_id, lease_until=now(connection) + lease, **progress)
         return True
 
 

@@ -212,8 +212,8 @@ class Serving:
     def _working(self) -> None:
         while not self.stopping.wait(LOOK_SECONDS / 2):
             try:
-                job = jobs.claim(self.workspace, self.desks)
+                job = jobs.claim(self.workspace, self.desks, self.settings.lease)
                 if job is not None:
-                    self.desks[job.playbook].host.work(job, self.stopping)
+                    self.desks[job.playbook].host.work(job, self.stopping, self.settings.lease)
             except Exception as error:  # whatever it was, the next job has its turn
                 log.error("a job failed", extra={"what": type(error).__name__}, exc_info=not isinstance(error, NextbestError))

@@ -7,22 +7,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, UploadFile
-from fastapi.responses import FileResponse
-from sse_starlette.sse import EventSourceResponse
-from starlette.background import BackgroundTask
+from fastapi import APIRouter, Header, Query, UploadFile
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from nextbest.services import jobs
 from nextbest.services.exports import TABLES, export, segments, statistics
 from nextbest.web.api.access import At, At_desk, Caller, Operator, Viewer
 from nextbest.web.api.errors import Refused
+from nextbest.web.api.files import KINDS, said_of, sent
 from nextbest.web.api.shapes import HandedIn, JobReply, JobRequest
 from nextbest.web.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["batch"])
-KINDS = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
-         "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}  # fmt: skip
 _POLL_SECONDS = 0.3
 
 
@@ -68,23 +65,24 @@ def cancel(at: At, key: Caller, job_id: str) -> JobReply:
     return JobReply(**asdict(jobs.cancel(at.workspace, job_id)))
 
 
-@router.get("/jobs/{job_id}/events", summary="A job's progress as server-sent events")
-async def events(at: At, key: Caller, job_id: str, request: Request) -> EventSourceResponse:
+@router.get("/jobs/{job_id}/events", summary="A job's progress as server-sent events", **said_of("text/event-stream"))
+async def events(at: At, key: Caller, job_id: str) -> StreamingResponse:
     """An event at each stage, and one when the job has ended."""
     await run_in_threadpool(_opened, at, key, job_id, "viewer")
 
-    async def told() -> AsyncIterator[dict[str, str]]:
+    async def told() -> AsyncIterator[str]:
         last = None
-        while not at.stopping.is_set() and not await request.is_disconnected():
+        while not at.stopping.is_set():
             job = await run_in_threadpool(jobs.get, at.workspace, job_id)
             if job != last:
-                yield {"event": "progress" if job.finished is None else "end", "data": json.dumps(asdict(job), ensure_ascii=False)}
+                event = "progress" if job.finished is None else "end"
+                yield f"event: {event}\ndata: {json.dumps(asdict(job), ensure_ascii=False)}\n\n"
                 last = job
             if job.finished is not None:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
-    return EventSourceResponse(told())
+    return StreamingResponse(told(), media_type="text/event-stream")
 
 
 @router.get("/playbooks/{playbook}/statistics", summary="What the run in force came to")
@@ -99,14 +97,15 @@ def of_segments(desk: At_desk, key: Viewer) -> list[dict[str, Any]]:
     return segments(desk.host.run())
 
 
-@router.get("/playbooks/{playbook}/exports/{table}", summary="A table of the run in force as a file")
-def exported(desk: At_desk, key: Viewer, table: str, format: Annotated[Literal["csv", "parquet", "xlsx"], Query()] = "csv") -> FileResponse:
+@router.get("/playbooks/{playbook}/exports/{table}", summary="A table of the run in force as a file", **said_of(*KINDS))
+def exported(
+    desk: At_desk, key: Viewer, table: str, format: Annotated[Literal["csv", "parquet", "xlsx"], Query()] = "csv"
+) -> StreamingResponse:
     """recommendations, decisions, messages or rejects. Cells that a spreadsheet would take for formulas are quoted."""
     if table not in TABLES:
         raise Refused(404, "table", "no such export", f"one of {', '.join(TABLES)}")
     path = export(desk.host.run(), table, format, desk.said.silenced())
-    name = f"{desk.host.name}-{table}.{format}"
-    return FileResponse(path, media_type=KINDS[format], filename=name, background=BackgroundTask(path.unlink, missing_ok=True))
+    return sent(path, f"{desk.host.name}-{table}.{format}")
 
 
 def _opened(at: Serving, key: Any, job_id: str, role: str) -> jobs.JobState:

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, UploadFile
-from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
+from fastapi.responses import StreamingResponse
 
 from nextbest.errors import Problem, UsageError
 from nextbest.services import jobs
 from nextbest.services.exports import export, statistics
 from nextbest.web.api.access import At, Caller, First
 from nextbest.web.api.errors import Refused
+from nextbest.web.api.files import said_of, sent
 from nextbest.web.serving import Desk, Serving
 
 router = APIRouter(tags=["compatible"])
@@ -202,15 +202,13 @@ def pushes(
     return {"push_notifications": rows, "total": len(rows)}
 
 
-@router.get("/export/csv", summary="client_code, product, push_notification as a file")
-def export_csv(at: At, first: First, key: Caller) -> FileResponse:
+@router.get("/export/csv", summary="client_code, product, push_notification as a file", **said_of(".csv"))
+def export_csv(at: At, first: First, key: Caller) -> StreamingResponse:
     """The run in force."""
     desk = retail(at, first)
     _needs(key, desk, "viewer")
     path = export(desk.host.run(), "recommendations", "csv", desk.said.silenced())
-    return FileResponse(
-        path, media_type="text/csv; charset=utf-8", filename="recommendations.csv", background=BackgroundTask(path.unlink, missing_ok=True)
-    )
+    return sent(path, "recommendations.csv")
 
 
 @router.get("/stats", summary="What the run in force came to")
