@@ -31,7 +31,7 @@ def playbook() -> str:
         "# Playbook reference",
         "",
         "Made from the schema by `make reference`; do not edit. Files: `playbook.yaml` (Business), `features.yaml` (Features),",
-        "`params.yaml` (name → Param), `signals.yaml` (name → Signal), `contact.yaml` (Contact), `channels.yaml` (name → Channel),",
+        "`params.yaml` (name → Param), `signals.yaml` (name → Signal), `segments.yaml` (name → Segment, optional), `contact.yaml` (Contact), `channels.yaml` (name → Channel),",
         "`voice/<lang>.yaml` (Voice), `offers/<id>.yaml` (Offer). Expressions are in the [rule language](rules.md).",
     ]
     for name, item in inspect.getmembers(model, lambda x: inspect.isclass(x) and issubclass(x, model.Strict)):
@@ -50,7 +50,8 @@ def rules() -> str:
         "Made from the code by `make reference`; do not edit. A rule, benefit term, signal or fact is one scalar SQL expression.",
         "It is parsed, checked against this list, and rendered for the engine; it is never pasted into a query.",
         "",
-        "- Names: customer columns, features, population values, signals; `p.name` is a parameter (the offer's own first).",
+        "- Names: customer columns, features, population values, segments, signals; `p.name` is a parameter (the offer's own first).",
+        "- `holds['cards']` is 1 where the customer holds an offer of that category (column `owned_products`), else 0.",
         "- Cells: `spend['Такси']` is one cell of a measure, `spend['Отели', 'Путешествия']` adds several up.",
         "- Operators: `+ - * / %`, `= <> < <= > >=`, `and or not`, `between`, `in (…)`, `is null`, `case when … then … else … end`.",
         "- Division by zero is null, in every engine; `ratio(a, b)` makes it 0.",

@@ -103,3 +103,10 @@ def test_the_engine_agrees_with_the_oracle_on_random_customers(tmp_path):
         assert (item.eligible, item.suitable) == (said.eligible, said.suitable)
         assert item.score == pytest.approx(said.score) and item.confidence == pytest.approx(said.confidence, abs=0.11)
         assert float(item.benefit) == pytest.approx(said.benefit, abs=0.011)
+
+
+def test_gaps_and_segments_are_named_for_the_customer(tmp_path):
+    decided(tmp_path, "a,50,120000,basic credit card|insurance,780,60000")
+    said = nextbest.explain(tmp_path / "out", "a")
+    assert said.gaps == ["loans", "savings", "investments", "retirement", "wealth management"]
+    assert said.segments == ["typical for affluent customers", "typical for people who plan their retirement"]

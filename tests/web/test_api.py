@@ -218,6 +218,8 @@ def test_playbooks_in_words(ask):
 
 def test_segments_and_statistics(ask):
     found = {item["segment"]: item for item in ask.get("/v1/playbooks/private-bank/segments").json()}
+    reply = ask.get("/v1/playbooks/private-bank/customers/C2/decision").json()
+    assert reply["segments"] == ["affluent", "retirement_planners"] and "insurance" in reply["gaps"] and "savings" not in reply["gaps"]
     assert found["affluent"]["size"] == 1 and found["credit_builders"]["size"] == 1
     said = ask.get("/v1/playbooks/private-bank/statistics").json()
     assert said["counts"]["customers"]["scored"] == 3 and sum(offer["first"] for offer in said["offers"]) == 3

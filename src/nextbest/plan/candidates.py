@@ -114,7 +114,7 @@ def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
     if "typical" in named:
         items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {_col(offer, 'typical')}")
     if "gap" in named or bound.model.business.gap:
-        items.append(f"cast({_gap(bound, offer)} as double) as {_col(offer, 'gap')}")
+        items.append(f"cast({gap(bound, offer)} as double) as {_col(offer, 'gap')}")
     items += [f"{_money(sql(rule, 'duckdb'))} as {_col(offer, f'term.{name}')}" for name, rule in offer.terms.items()]
     if offer.cap:
         items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {_col(offer, 'most')}")
@@ -128,7 +128,7 @@ def _typical(bound: Bound, offer: BoundOffer) -> str:
     return " or ".join(quote(name) for name, segment in bound.model.segments.items() if offer.id in segment.offers)
 
 
-def _gap(bound: Bound, offer: BoundOffer) -> str:
+def gap(bound: Bound, offer: BoundOffer) -> str:
     """SQL: whether the customer holds nothing of the offer's category."""
     return f"not {holds(bound.held().get(cell(HOLDS, offer.model.category), ()))}" if OWNED in bound.customer_columns else "true"
 
@@ -225,8 +225,8 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         for name, segment in bound.model.segments.items()
         if offer.id in segment.offers
     ]
-    if gap := bound.model.business.gap:
-        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(gap[language].replace('{category}', model.category))} end")
+    if says := bound.model.business.gap:
+        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', model.category))} end")
     reasons = ", ".join(said)
     all_terms = list(dict.fromkeys(name for other in bound.offers for name in _terms(other)))
     values = {

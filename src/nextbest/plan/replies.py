@@ -1,9 +1,11 @@
 """The reply about one customer, as JSON: what a channel asks for. Batch and online make it by the same statement."""
 
-from nextbest.plan.candidates import decision_structs
+from collections.abc import Callable, Iterable
+
+from nextbest.plan.candidates import decision_structs, gap
 from nextbest.plan.contact import key_of
 from nextbest.plan.records import withheld
-from nextbest.plan.stage import Stage, once, text
+from nextbest.plan.stage import Stage, once, quote, text
 from nextbest.playbook.bind import Bound
 
 
@@ -12,6 +14,7 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     """Every customer of the run with the reply. Grain: one customer.
 
     `offers` are those recommended, best first. `withheld` says why there is no message; `left_alone` why there is no decision.
+    `gaps` names the categories of which the customer holds nothing, in playbooks that speak of gaps.
     """
     key, business = key_of(bound), bound.model.business
     offers = {offer.id: offer.model for offer in bound.offers}
@@ -33,6 +36,8 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
         "run_id": text(run_id) if run_id else "cast(null as varchar)",
         "decision_id": f"{text(run_id + '-')} || place_in_run" if run_id else "cast(null as varchar)",
         "left_alone": "alone",
+        "segments": "coalesce(segments, [])",
+        "gaps": "coalesce(gaps, [])",
         "offers": "coalesce(offers, [])",
         "message": "message",
     }
@@ -41,6 +46,8 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     channel: {text(business.channel)}, text: m.message, treatment: m.treatment, facts: m.facts,
     send_at: case when m.message is not null then strftime(make_timestamp(c.send_at * 1000000), '%Y-%m-%dT%H:%M:%SZ') end,
     withheld: {withheld("c", "m")}}} end"""
+    missing = {offer.model.category: gap(bound, offer) for offer in bound.offers} if business.gap else {}
+    about = f"""select {key}, {_those(bound.segments, quote)} as segments, {_those(missing, missing.__getitem__)} as gaps from signals"""
     decided = f"select {key}, [\n  {decision_structs(bound)}] as d from scored left join contacted using ({key})"
     chosen = f"""select {key}, list_transform(list_sort(list_transform(list_filter(d, lambda r: r.recommended),
   lambda r: {{place: r.rank, r: r}})), lambda x: {shown.replace("r.", "x.r.")}) as offers from ({decided})"""
@@ -48,8 +55,15 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
         "replies",
         "one customer",
         f"""select customer, cast(to_json({{{fields}}}) as varchar) as reply
-from (select p.{key} as customer, p.place_in_run, l.held_by as alone, o.offers, {message} as message
+from (select p.{key} as customer, p.place_in_run, l.held_by as alone, o.offers, w.segments, w.gaps, {message} as message
   from places as p left join left_alone as l using ({key}) left join ({chosen}) as o using ({key})
+  left join ({about}) as w using ({key})
   left join contacted as c using ({key}) left join addressed as a using ({key}) left join messages as m using ({key}))
 order by place_in_run""",
     )
+
+
+def _those(names: Iterable[str], test: Callable[[str], str]) -> str:
+    """SQL: the names whose test holds."""
+    cases = ", ".join(f"case when {test(name)} then {text(name)} end" for name in names)
+    return f"list_filter(cast([{cases}] as varchar[]), lambda x: x is not null)"

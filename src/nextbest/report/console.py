@@ -74,6 +74,10 @@ def explanation(item: Explanation) -> RenderableType:
         f"{message}\n\n[dim]facts: {escape(facts)}\ntreatment: {item.treatment}[/dim]",
         title=f"Customer {escape(item.customer)}, as of {item.as_of}",
     )
+    if item.segments:
+        who += f"; {escape(', '.join(item.segments))}"
+    if item.gaps:
+        who += f"; nothing yet in {escape(', '.join(item.gaps))}"
     return Group(f"[dim]{who}[/dim]", head, *(_offer(offer, item.currency) for offer in item.offers))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from nextbest.errors import Problem, UsageError
-from nextbest.playbook.bind import Bound, BoundOffer, bound, keys_of
+from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, bound, keys_of
 from nextbest.playbook.load import load
 from nextbest.playbook.reference import Row, outcome, with_own_signals
 from nextbest.rules.parse import Rule, cell
@@ -85,6 +85,8 @@ class Explanation:
     profile: dict[str, Any]
     offers: list[OfferExplained]
     message: str | None
+    segments: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
     facts: list[dict[str, str]] = field(default_factory=list)
     treatment: str | None = None
     withheld: str | None = None
@@ -124,10 +126,23 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         profile={name: row[name] for name in book.customer_columns if row.get(name) is not None},
         offers=[_offer(book, offers[item["offer"]], item, row, ranked, language) for item in ranked],
         message=message.get("message"),
+        segments=[segment.meaning[language] for name, segment in book.model.segments.items() if row[name]],
+        gaps=_gaps(book, row),
         facts=message.get("facts") or [],
         treatment=message.get("treatment"),
         withheld=message.get("withheld"),
     )
+
+
+def _gaps(book: Bound, row: Row) -> list[str]:
+    """The categories of which the customer holds nothing, in playbooks that speak of gaps."""
+    if not book.model.business.gap:
+        return []
+    owned = row.get(OWNED) or ()
+    return [
+        category for category in dict.fromkeys(offer.model.category for offer in book.offers)
+        if not any(name in owned for name in book.held().get(cell(HOLDS, category), ()))
+    ]  # fmt: skip
 
 
 def _select(run: Run, name: str, customer: str | int) -> list[Row]:

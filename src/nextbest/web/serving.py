@@ -120,7 +120,7 @@ class Desk:
         purpose = offers[message["offer"]].purpose if message and message["offer"] in offers else None
         rule = self.said.about(customer, purpose)
         if rule in ("erased", "profiling"):
-            said = {**said, "left_alone": rule, "offers": [], "message": None}
+            said = {**said, "left_alone": rule, "segments": [], "gaps": [], "offers": [], "message": None}
         elif rule is not None and message is not None:
             said["message"] = {**message, "text": None, "facts": None, "send_at": None, "withheld": rule}
         return json.dumps(said, ensure_ascii=False).encode()

@@ -96,6 +96,8 @@ class Decision(BaseModel):
     run_id: str | None
     decision_id: str | None
     left_alone: str | None
+    segments: list[str]
+    gaps: list[str]
     offers: list[Offered]
     message: MessageShape | None
 
