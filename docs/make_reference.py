@@ -16,7 +16,7 @@ HERE = Path(__file__).parent / "reference"
 def kind(field: FieldInfo) -> str:
     name = re.sub(r"Annotated\[(.+?), FieldInfo\(.*?metadata=\[.*?\]\)\]", r"\1", str(field.annotation))
     name = re.sub(r"Annotated\[([^\[]+), FieldInfo\(.*?description='one SQL expression of the rule language'\)\]", r"\1", name)
-    name = name.replace("typing.", "").replace("nextbest.playbook.model.", "").replace("|", "\\|")
+    name = re.sub(r"typing\.|nextbest\.playbook\.[a-z]+\.", "", name).replace("|", "\\|")
     name = name.removeprefix("<class '").removesuffix("'>").replace("datetime.date", "date")
     return name.replace("str \\| int \\| float \\| bool", "expression")
 
