@@ -69,6 +69,19 @@ def test_what_every_offer_asks_is_written_once(tmp_path):
     assert all("rich" in offer.eligible and "adult" in offer.eligible for offer in offers.values())
 
 
+def test_a_bases_offers_bring_what_it_asks_of_every_offer(tmp_path):
+    take = "[params, features, signals, segments, contact, channels, voice]"
+    own = "every_offer: {eligible: {rich: {when: balance > 1000000, else: {en: Not rich}}}}\n"
+    for taken in (take, take.replace("[", "[playbook, ")):
+        folder = tmp_path / f"mine{len(taken)}"
+        book(folder, f"{{playbook: private-bank, take: {taken}, offers: [insurance]}}")
+        path = folder / "playbook.yaml"
+        base = (load("private-bank").folder / "playbook.yaml").read_text()
+        rest = base[base.index("currency:") : base.index("# What every product asks")] + base[base.index("gap:") :]
+        path.write_text(path.read_text() + own + (rest if "playbook," not in taken else ""))
+        assert list(load(folder).model.offers["insurance"].eligible) == ["rich", "legal_age", "income", "credit"]
+
+
 def test_an_offer_without_evidence_is_told(tmp_path):
     own = nextbest.copy("bank-kz", tmp_path / "own")
     path = own / "offers" / "gold-bars.yaml"

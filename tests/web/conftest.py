@@ -30,8 +30,8 @@ PRIVATE = (
 class Server:
     """A server in processes of its own, as a user starts it. `kill` is a crash of all of them."""
 
-    def __init__(self, folder: Path, *playbooks: str, workers: int = 1, **settings: str):
-        self.folder, self.playbooks, self.workers = folder, playbooks, workers
+    def __init__(self, folder: Path, *playbooks: str, workers: int = 1, keys: bool = False, **settings: str):
+        self.folder, self.playbooks, self.workers, self.keys = folder, playbooks, workers, keys
         self.settings = {f"NEXTBEST_SERVER_{name}": value for name, value in {"RATE": "1000000/minute", **settings}.items()}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -42,7 +42,7 @@ class Server:
         command = [
             str(Path(sys.executable).parent / "nextbest"),
             "serve",
-            "--no-keys",
+            *([] if self.keys else ["--no-keys"]),
             "--port",
             str(self.port),
             "--workers",

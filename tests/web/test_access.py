@@ -137,6 +137,48 @@ def test_an_unforeseen_error_tells_no_values():
     assert "SECRET77" not in line and "test_access.py" in line
 
 
+def test_an_error_that_nobody_foresaw(start, monkeypatch, caplog):
+    """The caller gets the request's id; neither the caller nor the log gets the error's own words."""
+    ask = start()
+
+    def fail(*_: object) -> None:
+        raise ValueError("SECRET77")
+
+    monkeypatch.setattr("nextbest.web.serving.Desk.stored", fail)
+    reply = ask.get("/v1/playbooks/bank-kz/customers/7/decision", headers={"X-Request-ID": "mine-7"})
+    assert reply.status_code == 500 and reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["instance"] == "request:mine-7" and "SECRET77" not in reply.text
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    line = JsonLines().format(record)
+    assert "SECRET77" not in line and "test_access.py" in line and '"what": "ValueError"' in line
+
+
+def test_without_a_key_no_body_is_read(guarded):
+    ask, keys = guarded
+    path = "/v1/playbooks/bank-kz/decisions"
+    assert ask.post(path, content=b"{ not json").status_code == 401
+    assert ask.post(path, content=b"{ not json", headers=keys["operator"]).status_code == 422
+
+
+def test_a_body_in_parts_that_grows_too_large(start):
+    ask = start(most_bytes=3000)
+
+    def parts():
+        for _ in range(10):
+            yield b"x" * 1000
+
+    headers = {"content-type": "application/json"}
+    reply = ask.post("/v1/playbooks/bank-kz/decisions", content=parts(), headers=headers)
+    assert reply.status_code == 413 and reply.json()["title"] == "Too large"
+
+
+def test_invented_methods_are_one_series(start):
+    ask = start()
+    for n in range(5):
+        ask.request(f"X{n}", "/health")
+    assert 'method="X1"' not in ask.get("/metrics").text and 'method="other"' in ask.get("/metrics").text
+
+
 def test_the_docs_ask_nothing_of_the_outside(start):
     page = start().get("/docs").text
     assert "https://" not in page and "http://" not in page

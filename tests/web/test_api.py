@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 
 import pandas as pd
@@ -107,11 +108,127 @@ def test_erasure_takes_the_customer_out_of_every_output(start, bank):
     ask.app.state.serving.look()
     assert ask.get("/v1/playbooks/private-bank/customers/C2/decision").status_code == 200
     assert ask.delete("/v1/customers/C2").json()["rows_removed"] > 0
-    assert ask.get("/v1/playbooks/private-bank/customers/C2/decision").json()["offers"] == []
+    assert ask.get("/v1/playbooks/private-bank/customers/C2/decision").status_code == 404
     folder = ask.app.state.serving.first.host.current
     for path in folder.glob("*.parquet"):
         assert "C2" not in pd.read_parquet(path).iloc[:, 0].astype(str).tolist()
     assert ask.get("/v1/customers/C2").status_code == 404
+
+
+def test_customers_with_different_consents_one_after_another(start):
+    """The engine is kept from one customer to the next: what one said must not shape what is read of another."""
+    ask, path = start(playbooks=["private-bank"]), "/v1/playbooks/private-bank/decisions"
+    said = {"A": [], "B": [("marketing", False)], "C": [("profiling", True), ("marketing", True)], "D": [("profiling", False)], "E": []}
+    for code, consents in said.items():
+        for purpose, granted in consents:
+            assert ask.post(f"/v1/customers/{code}/consents", json={"purpose": purpose, "granted": granted}).status_code == 204
+        row = {"customer_id": code, "age": 40, "income": 90000, "balance": 50000, "credit_score": 700}
+        reply = ask.post(path, json={"tables": {"customers": [row]}, "as_of": "2025-08-31"})
+        assert reply.status_code == 200, reply.text
+        withheld = (reply.json()["message"] or {}).get("withheld")
+        assert (reply.json()["left_alone"], withheld) == ("profiling" if code == "D" else None, "consent" if code == "B" else None)
+
+
+def test_a_refusal_between_two_identical_recorded_requests_holds(start):
+    ask, path = start(playbooks=["private-bank"]), "/v1/playbooks/private-bank/decisions"
+    row = {"customer_id": "Z9", "age": 40, "income": 90000, "balance": 50000, "credit_score": 700}
+    asked = {"tables": {"customers": [row]}, "as_of": "2025-08-31", "record": True}
+    first = ask.post(path, json=asked).json()
+    assert first["message"]["text"]
+    ask.post("/v1/customers/Z9/consents", json={"purpose": "marketing", "granted": False})
+    again = ask.post(path, json=asked).json()
+    assert again["decision_id"] == first["decision_id"]
+    assert again["message"]["text"] is None and again["message"]["withheld"] == "withdrawn"
+    looked = ask.post(path, json={**asked, "record": False}).json()
+    assert looked["decision_id"] is None and looked["message"]["withheld"] == "consent"
+
+
+def test_a_rest_from_one_offer_holds_for_that_offer_only(start):
+    ask = decided_private(start)
+    path = "/v1/playbooks/private-bank/customers/C1"
+    offer = ask.get(f"{path}/decision").json()["message"]["offer"]
+    other = "business-loan"
+    ask.post("/v1/customers/C1/suppressions", json={"until": "2199-01-01", "scope": "offer", "what": other})
+    assert ask.get(f"{path}/decision").json()["message"]["text"]
+    ask.post("/v1/customers/C1/suppressions", json={"until": "2199-01-01", "scope": "offer", "what": offer})
+    assert ask.get(f"{path}/decision").json()["message"]["withheld"] == "withdrawn"
+    assert ask.get(f"{path}/explanation").json()["message"] is None
+
+
+def decided_private(start, table=PRIVATE):
+    ask = start(playbooks=["private-bank"])
+    ask.put("/v1/playbooks/private-bank/tables/customers", files={"file": ("customers.csv", table)})
+    job = ended(ask, ask.post("/v1/playbooks/private-bank/jobs", json={"as_of": "2025-08-31", "record": False}).json())
+    assert job["state"] == "done"
+    ask.app.state.serving.look()
+    return ask
+
+
+def test_erasure_after_a_trial_holds_for_later_trials_and_rejects_too(start):
+    """Nothing of a trial is in the ledger; the customer is gone all the same, from odd rows as well."""
+    ask = decided_private(start, PRIVATE.replace("C2,45,150000", "C2,45,oldSECRET"))
+    rejects = "/v1/playbooks/private-bank/exports/rejects"
+    assert "oldSECRET" in ask.get(rejects).text
+    assert ask.delete("/v1/customers/C2").status_code == 200
+    assert "oldSECRET" not in ask.get(rejects).text and "C2" not in ask.get(rejects).text
+    job = ended(ask, ask.post("/v1/playbooks/private-bank/jobs", json={"as_of": "2025-08-31", "record": False}).json())
+    assert job["state"] == "done"
+    ask.app.state.serving.look()
+    assert ask.get("/v1/playbooks/private-bank/customers/C2/decision").json()["offers"] == []
+    assert "C2" not in ask.get("/v1/playbooks/private-bank/customers").text + ask.get("/customers").text
+    for table in ("recommendations", "decisions", "messages", "rejects"):
+        assert "C2" not in ask.get(f"/v1/playbooks/private-bank/exports/{table}").text
+
+
+def test_a_file_added_keeps_what_was_there(start):
+    ask = start(playbooks=["private-bank"])
+    path = "/v1/playbooks/private-bank/tables"
+    head, *rows = PRIVATE.splitlines()
+    for row in rows:
+        file = {"file": ("customers.csv", f"{head}\n{row}\n")}
+        assert ask.put(f"{path}/customers?append=true", files=file).status_code == 200
+    assert ask.get(path).json() == {"customers": ["customers-2.csv", "customers-3.csv", "customers.csv"]}
+    assert ask.put(f"{path}/customers", files={"file": ("all.csv", PRIVATE)}).status_code == 200
+    assert ask.get(path).json() == {"customers": ["all.csv"]}
+
+
+def test_an_erased_customer_posted_again_is_left_alone(start):
+    ask, path = start(playbooks=["private-bank"]), "/v1/playbooks/private-bank/decisions"
+    row = {"customer_id": "Z8", "age": 40, "income": 90000, "balance": 50000, "credit_score": 700}
+    asked = {"tables": {"customers": [row]}, "as_of": "2025-08-31", "record": True}
+    assert ask.post(path, json=asked).json()["offers"]
+    assert ask.delete("/v1/customers/Z8").status_code == 200
+    for record in (True, False):
+        reply = ask.post(path, json={**asked, "record": record, "at": "2025-09-03T10:00:00Z"})
+        assert reply.status_code == 200 and reply.json()["left_alone"] == "erased" and reply.json()["offers"] == []
+    assert ask.get("/v1/customers/Z8").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("playbooks/private-bank/decisions", {"tables": {"customers": []}, "as_of": "9999-12-31"}),
+        ("playbooks/private-bank/decisions", {"tables": {}, "at": "9999-12-31T23:59:59-14:00"}),
+        ("customers/1/consents", {"purpose": "marketing", "granted": False, "happened": "0001-01-01T00:00:00+12:00"}),
+        ("customers/1/consents", {"purpose": "marketing", "granted": False, "happened": "9999-12-31T23:59:59-12:00"}),
+        ("customers/1/consents", {"purpose": "marketting", "granted": False}),
+        ("outcomes", [{"event_id": "e", "event": "clicked", "happened": "9999-12-31T23:59:59-12:00", "decision_id": "x-1"}]),
+        ("playbooks/private-bank/lint", {"texts": ["\ud800"], "language": "en", "channel": "app"}),
+    ],
+)
+def test_values_at_the_edge_are_told_and_break_nothing(ask, path, body):
+    reply = ask.post(f"/v1/{path}", content=json.dumps(body), headers={"content-type": "application/json"})
+    assert reply.status_code == 422, reply.text
+    assert reply.json()["problems"]
+
+
+def test_a_table_without_customers_is_refused_and_the_run_before_stays(start):
+    ask = decided_private(start)
+    path = "/v1/playbooks/private-bank"
+    ask.put(f"{path}/tables/customers", files={"file": ("customers.csv", PRIVATE.splitlines()[0] + "\n")})
+    job = ended(ask, ask.post(f"{path}/jobs", json={"as_of": "2025-08-31"}).json())
+    assert job["state"] == "failed" and "no customer" in job["problems"][0]["what"]
+    assert ask.get(f"{path}/customers/C1/decision").status_code == 200
 
 
 def test_outcomes_come_in_once(start):

@@ -66,6 +66,8 @@ def test_the_top_4(gone):
 def test_pushes(gone):
     said = gone.post("/push-notifications", json={"client_codes": [1, "2"]}).json()
     assert [row["client_code"] for row in said["push_notifications"]] == ["1", "2"]
+    assert gone.post("/push-notifications", json={"client_codes": []}).json()["total"] == 0
+    assert gone.post("/push-notifications", json={"client_codes": [1] * 1001}).status_code == 422
     everyone = gone.post("/push-notifications").json()
     assert everyone["total"] == 40
     assert gone.post("/push-notifications", json={"client_codes": 7}).status_code == 422

@@ -54,6 +54,26 @@ def test_an_orderly_end_gives_the_job_back_at_once(tmp_path, larger):
         assert time.monotonic() - started < 50
 
 
+def test_a_job_cancelled_at_work_leaves_nothing(tmp_path, larger):
+    with Server(tmp_path, "bank-kz") as server:
+        server.hand_in(larger)
+        job = server.ask.post("/v1/playbooks/bank-kz/jobs", json={"as_of": "2025-08-31"}).json()
+        assert at_work(server, job)["state"] == "running"
+        server.ask.delete(f"/v1/jobs/{job['job_id']}")
+        assert ended(server.ask, job)["state"] == "cancelled"
+        time.sleep(1)
+        assert list((tmp_path / "workspace/server/bank-kz/runs").iterdir()) == []
+        assert server.ask.get("/v1/playbooks/bank-kz/customers/7/decision").status_code == 404
+
+
+def test_open_by_environment_is_not_enough(tmp_path):
+    """Only the command's own flag opens a server, and only on loopback."""
+    import httpx2
+
+    with Server(tmp_path, "private-bank", keys=True, OPEN="true") as server:
+        assert httpx2.get(f"{server.url}/v1/playbooks").status_code == 401
+
+
 def test_two_workers_know_the_same(tmp_path, bank):
     """A refusal told to one worker holds on the other within two seconds; exports come whole."""
     with Server(tmp_path, "bank-kz", workers=2) as server:
@@ -68,7 +88,7 @@ def test_two_workers_know_the_same(tmp_path, bank):
         assert not any(server.ask.get(path, headers={"connection": "close"}).json()["message"]["text"] for _ in range(20))
         for _ in range(10):
             reply = server.ask.get("/v1/playbooks/bank-kz/exports/decisions?format=parquet")
-            assert len(pd.read_parquet(io.BytesIO(reply.content))) == 39 * 10
+            assert len(pd.read_parquet(io.BytesIO(reply.content))) == 40 * 10
 
 
 def test_requests_are_answered_while_a_playbook_is_approved(tmp_path, bank):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -37,12 +38,13 @@ def serve(
             raise UsageError([Problem("serve", f"needs {error.name}", "pip install 'nextbest[server]'")]) from None
         if no_keys and not on_loopback(host):
             raise UsageError([Problem(f"--no-keys on {host}", "would let anyone in from outside", "make keys, or listen on 127.0.0.1")])
+        _is_free(host, port)
         names = playbook or ["bank-kz"]
         for name in names:
             find(name)
         told_to = {
             "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
-            "OPEN": "true" if no_keys else None, "CORS": json.dumps(cors) if cors else None,
+            "OPEN": "true" if no_keys else "false", "CORS": json.dumps(cors) if cors else None,
         }  # fmt: skip
         os.environ |= {f"NEXTBEST_SERVER_{name}": value for name, value in told_to.items() if value is not None}
         out.print(f"Serving {', '.join(names)} on http://{host}:{port} (docs: http://{host}:{port}/docs)", highlight=False)
@@ -50,6 +52,17 @@ def serve(
             "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
             log_level=LogLevels.warning, respawn_failed_workers=True,
         ).serve()  # fmt: skip
+
+
+def _is_free(host: str, port: int) -> None:
+    """Raises UsageError where something listens already: two servers on one port would each get some of the requests."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError([Problem(f"{host}:{port}", f"cannot be listened on: {error.strerror}", "name another --port")]) from None
 
 
 @key_app.command("create")

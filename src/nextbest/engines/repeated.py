@@ -5,6 +5,7 @@ the time that one customer's row needs. DuckDB plans a prepared statement anew a
 it, so that such statements are prepared again.
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class RepeatedEngine(DuckDBEngine):
         self._tables: set[str] = set()
         self._views: dict[str, str] = {}
         self._planned: dict[str, tuple[str, int]] = {}
-        self._made = 0
+        self._made, self._names = 0, itertools.count()
 
     def create(self, stage: Stage) -> None:
         """Make the stage's table, or fill it anew."""
@@ -85,14 +86,10 @@ class RepeatedEngine(DuckDBEngine):
     def _run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         name, made = self._planned.get(statement, ("", -1))
         if made != self._made:
-            if name:
-                self.connection.execute(f"deallocate {name}")
-            elif len(self._planned) >= MOST_PLANNED:
-                oldest = next(iter(self._planned))
-                name = self._planned.pop(oldest)[0]
-                self.connection.execute(f"deallocate {name}")
-            else:
-                name = f"planned_{len(self._planned)}"
+            if name or len(self._planned) >= MOST_PLANNED:
+                old, _ = self._planned.pop(statement if name else next(iter(self._planned)))
+                self.connection.execute(f"deallocate {old}")
+            name = f"planned_{next(self._names)}"
             self.connection.execute(f"prepare {name} as {statement}")
             self._planned[statement] = (name, self._made)
         given = f"({', '.join(text(value) for value in values)})" if values else ""

@@ -22,10 +22,10 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     def by_offer(column: str, values: dict[str, str]) -> str:
         return f"case {column} " + " ".join(f"when {text(name)} then {text(value)}" for name, value in values.items()) + " end"
 
-    categories = by_offer("r.offer", {name: offer.category for name, offer in offers.items()})
-    shown = f"""{{rank: r.rank, offer: r.offer, product: r.product, category: {categories}, confidence: r.confidence,
-    benefit: r.benefit, benefit_terms: r.benefit_terms, propensity: r.propensity, score: r.score, reasons: r.reasons,
-    evidence: r.evidence_terms}}"""
+    categories = by_offer("x.r.offer", {name: offer.category for name, offer in offers.items()})
+    shown = f"""{{rank: x.r.rank, offer: x.r.offer, product: x.r.product, category: {categories}, confidence: x.r.confidence,
+    benefit: x.r.benefit, benefit_terms: x.r.benefit_terms, propensity: x.r.propensity, score: x.r.score, reasons: x.r.reasons,
+    evidence: x.r.evidence_terms}}"""
     place = " ".join(f"when {n} then {text(offer.id)}" for n, offer in enumerate(bound.offers, 1))
     header = {
         "customer": "cast(customer as varchar)",
@@ -50,7 +50,7 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     about = f"""select {key}, {_those(bound.segments, quote)} as segments, {_those(missing, missing.__getitem__)} as gaps from signals"""
     decided = f"select {key}, [\n  {decision_structs(bound)}] as d from scored left join contacted using ({key})"
     chosen = f"""select {key}, list_transform(list_sort(list_transform(list_filter(d, lambda r: r.recommended),
-  lambda r: {{place: r.rank, r: r}})), lambda x: {shown.replace("r.", "x.r.")}) as offers from ({decided})"""
+  lambda r: {{place: r.rank, r: r}})), lambda x: {shown}) as offers from ({decided})"""
     return Stage(
         "replies",
         "one customer",

@@ -63,7 +63,9 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
         case "category":
             return _category(column, trimmed)
         case "integer":
-            return f"cast(round(try_cast(replace({trimmed}, ',', '.') as double)) as integer)"
+            # Whole years, points: what has not come yet does not count, and no number is no number.
+            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
+            return f"case when isfinite({number}) then try_cast(floor({number}) as integer) end"
         case "money":
             return _amount(trimmed)
         case "date":
@@ -72,13 +74,18 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
             return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
         case "list":
-            return f"list_filter(list_transform(string_split_regex({trimmed}, '[;|,]'), lambda x: lower(trim(x))), lambda x: x <> '')"
+            # Also as other programs write lists: ["a", "b"], {a, b}.
+            bare = f"regexp_replace({trimmed}, '^[\\[{{(]|[\\]}})]$', '', 'g')"
+            items = f"list_transform(string_split_regex({bare}, '[;|,]'), lambda x: lower(trim(x, ' \t\"''«»')))"
+            return f"list_filter({items}, lambda x: x <> '')"
         case _:
             return trimmed
 
 
 def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     kinds = {"integer": "integer", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
+    if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
+        return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):

@@ -72,7 +72,7 @@ def load(name_or_folder: str | Path) -> Loaded:
     if problems:
         raise PlaybookError(sorted(set(problems)))
     try:
-        model = Playbook.model_validate(_with_every_offer(tree))
+        model = Playbook.model_validate(tree)
     except ValidationError as error:
         for item in error.errors():
             entry = tuple(str(part) for part in item["loc"])
@@ -140,7 +140,7 @@ class _Reader:
         for entry, file in missing:
             if entry not in taken and entry not in OPTIONAL:
                 self.problems.append(Problem(file, "the file is missing", "copy it from a built-in playbook"))
-        return _over(taken, own)
+        return _with_every_offer(_over(taken, own))  # a base's offers bring with them what it asks of every offer
 
     def _base(self, folder: Path, declared: dict[str, Any], where: str, prefix: str) -> dict[str, Any]:
         """What is taken of the base."""

@@ -44,7 +44,7 @@ def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checke
         problems += _types(book)
     if problems:
         raise PlaybookError(problems)
-    return Checked(book.model.business.name, len(book.offers), len(book.signals), len(book.features), examples.count(book))
+    return Checked(book.model.business.name, len(book.offers), len(book.model.signals), len(book.features), examples.count(book))
 
 
 def copy(playbook: str | Path, folder: str | Path) -> Path:

@@ -94,11 +94,14 @@ def suppress_customer(
         ledger.add_rows(connection, tables.suppression, at, [row])
 
 
-def erase_customer(customer: str | int, *, workspace: str | Path, actor: str = "unknown", reason: str = "") -> int:
+def erase_customer(
+    customer: str | int, *, workspace: str | Path, actor: str = "unknown", reason: str = "", known_elsewhere: bool = False
+) -> int:
     """Take a customer out of every table and every record, for good; returns how many records were emptied.
 
     The chain still verifies: an entry says which records were taken out. What stays is a salted hash of the code, so
-    that the customer is left alone should the data bring the code again. Raises UsageError where nothing is held, StoreError.
+    that the customer is left alone should the data bring the code again. Raises UsageError where nothing is held (unless
+    the customer is `known_elsewhere`, in outputs that are kept), StoreError.
     """
     code = code_of(customer)
     with Workspace(workspace, create=False) as store, store.writing() as connection:
@@ -107,7 +110,7 @@ def erase_customer(customer: str | int, *, workspace: str | Path, actor: str = "
         places = _places(connection, code)
         for table in (tables.decision, *_ROWS.values()):
             connection.execute(delete(table).where(table.c.customer == code))
-        if not places:
+        if not places and not known_elsewhere:
             raise UsageError([Problem("customer", "the workspace holds nothing about this code", "check the code")])
         own_salt = salt(connection)
         digest = hashlib.sha256(f"{own_salt}:{code}".encode()).hexdigest()

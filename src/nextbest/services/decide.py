@@ -90,6 +90,7 @@ def moment_of(at: datetime | str | None, book: Bound) -> datetime:
         moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     except ValueError:
         raise UsageError([Problem(f"at {at}", "not a moment", "write it as 2025-09-01T10:00")]) from None
+    day_of(moment.date())
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import duckdb
 
 from nextbest.errors import Problem, UsageError
 from nextbest.plan.stage import quote, text
+from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
 from nextbest.run import Run
@@ -24,8 +26,17 @@ MOST_IN_A_SHEET = 1_048_575
 """Rows under the header in one sheet of Excel."""
 
 
-def export(run: Run, table: str, format: str, silenced: Collection[str] = ()) -> Path:
-    """One table of the run as csv, parquet or xlsx, in a new temporary file. `silenced`: customers to leave out.
+@dataclass(frozen=True)
+class LeftOut:
+    """Customers that an export must not hold: by code, and by the salted hash that is kept of those erased."""
+
+    codes: Collection[str] = ()
+    erased: Collection[str] = ()
+    salt: str = ""
+
+
+def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut()) -> Path:
+    """One table of the run as csv, parquet or xlsx, in a new temporary file, without some customers.
 
     Text that a spreadsheet would take for a formula gets an apostrophe before it, in csv and xlsx.
     Raises UsageError for an unknown table or format, or more rows than a sheet can hold.
@@ -40,23 +51,43 @@ def export(run: Run, table: str, format: str, silenced: Collection[str] = ()) ->
     )
     with tempfile.NamedTemporaryFile(suffix=f".{format}", delete=False) as file:
         path = Path(file.name)
-    with duckdb.connect(config={"threads": 1}) as connection:
-        columns = [(row[0], row[1]) for row in connection.execute(f"describe from {reader}").fetchall()]
-        where = ""
-        if silenced and table != "rejects":
-            connection.execute("create table silenced (customer varchar)")
-            connection.executemany("insert into silenced values (?)", [[code] for code in silenced])
-            where = f" where cast({quote(columns[0][0])} as varchar) not in (from silenced)"
-        if format == "parquet":
-            connection.execute(f"copy (from {reader}{where}) to {text(str(path))} (format parquet, compression zstd)")
-            return path
-        plain = ", ".join(f"{_harmless(name, kind)} as {quote(name)}" for name, kind in columns)
-        select = f"select {plain} from {reader}{where}"
-        if format == "csv":
-            connection.execute(f"copy ({select}) to {text(str(path))} (format csv, header)")
-        else:
-            _write_sheet(connection, select, path)
+    try:
+        with duckdb.connect(config={"threads": 1}) as connection:
+            columns = [(row[0], row[1]) for row in connection.execute(f"describe from {reader}").fetchall()]
+            code = _code_in_row(run) if table == "rejects" else f"cast({quote(columns[0][0])} as varchar)"
+            rest = f"(from {reader} where {_kept(connection, code, left_out)})"
+            plain = ", ".join(f"{_harmless(name, kind)} as {quote(name)}" for name, kind in columns)
+            if format == "parquet":
+                connection.execute(f"copy {rest} to {text(str(path))} (format parquet, compression zstd)")
+            elif format == "csv":
+                connection.execute(f"copy (select {plain} from {rest}) to {text(str(path))} (format csv, header)")
+            else:
+                _write_sheet(connection, f"select {plain} from {rest}", path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, code: str, left_out: LeftOut) -> str:
+    """SQL: whether a row may go out."""
+    tests = ["true"]
+    for name, values in (("codes", left_out.codes), ("erased", left_out.erased)):
+        if values:
+            connection.execute(f"create table {name} (value varchar)")
+            connection.executemany(f"insert into {name} values (?)", [[value] for value in values])
+    if left_out.codes:
+        tests.append(f"{code} not in (from codes)")
+    if left_out.erased:
+        tests.append(f"sha256({text(left_out.salt + ':')} || {code}) not in (from erased)")
+    return " and ".join(f"coalesce({test}, true)" for test in tests)
+
+
+def _code_in_row(run: Run) -> str:
+    """SQL: the customer's code in a rejected row, null in one that could not be split into cells."""
+    sources = load(run.folder / "playbook").model.business.sources.values()
+    keys = dict.fromkeys(id_column(source) for source in sources)
+    return f"case when json_valid(row) then coalesce({', '.join(f'row ->> {text(key)}' for key in keys)}, null) end"
 
 
 def _harmless(name: str, kind: str) -> str:
@@ -72,7 +103,6 @@ def _write_sheet(connection: duckdb.DuckDBPyConnection, select: str, path: Path)
 
     [(rows,)] = connection.execute(f"select count(*) from ({select})").fetchall()
     if rows > MOST_IN_A_SHEET:
-        path.unlink()
         raise UsageError([Problem("export", f"{rows} rows do not fit into a sheet", "ask for csv or parquet")])
     with xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}) as book:
         sheet = book.add_worksheet()

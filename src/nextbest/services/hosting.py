@@ -7,30 +7,35 @@
 """
 
 import io
+import itertools
+import os
 import re
 import shutil
 import tempfile
 import threading
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import duckdb
+from filelock import FileLock
 from sqlalchemy import select
 
 from nextbest.engines.duckdb import DuckDBEngine
-from nextbest.errors import DataError, NextbestError, Problem, UsageError
+from nextbest.errors import DataError, NextbestError, Problem, StoreError, UsageError
 from nextbest.intake.files import SUFFIXES, find, to_utf8
 from nextbest.plan import staging
-from nextbest.plan.stage import quote, text
+from nextbest.plan.stage import quote
 from nextbest.playbook.load import Loaded, load
 from nextbest.run import Run
 from nextbest.services import jobs
 from nextbest.services.check import check
 from nextbest.services.decide import decide
+from nextbest.services.forgetting import without
 from nextbest.services.replybook import write_replybook
 from nextbest.services.sealing import archived
 from nextbest.store import tables
@@ -56,6 +61,7 @@ class Host:
     def __post_init__(self) -> None:
         (self.folder / "tables").mkdir(parents=True, exist_ok=True)
         (self.folder / "runs").mkdir(exist_ok=True)
+        self.one_at_a_time = FileLock(self.folder / ".lock")
 
     # The playbook in force
 
@@ -106,7 +112,7 @@ class Host:
 
         Raises UsageError for an unknown table, a name that is no table file's or too large a file, DataError for what cannot be read.
         """
-        sources = load_sources(self.in_force())
+        sources = self.in_force().model.business.sources
         if source not in sources:
             raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(sources)}")])
         target = self.folder / "tables" / source
@@ -114,19 +120,20 @@ class Host:
             path = Path(scratch) / safe_name(name)
             _write(content, path, most)
             found = find(None, {source: [path]}, {source: sources[source]})
-            target.mkdir(parents=True, exist_ok=True)
-            if not append:
-                for old in target.iterdir():
-                    old.unlink(missing_ok=True)
-            path.replace(target / path.name)
+            with self.one_at_a_time:
+                target.mkdir(parents=True, exist_ok=True)
+                if not append:
+                    for old in target.iterdir():
+                        old.unlink(missing_ok=True)
+                kept = path.replace(_free(target / path.name))
         [file] = found.files
         return {
             "table": source,
-            "file": file.path.name,
+            "file": kept.name,
             "columns": dict(file.columns),
             "not_used": list(found.ignored_columns.get(source, ())),
             "encoding": file.encoding if file.kind != "parquet" else None,
-            "bytes": (target / path.name).stat().st_size,
+            "bytes": kept.stat().st_size,
         }
 
     def handed_in(self) -> dict[str, list[str]]:
@@ -134,7 +141,7 @@ class Host:
         root = self.folder / "tables"
         return {
             name: sorted(path.name for path in (root / name).iterdir()) if (root / name).is_dir() else []
-            for name in load_sources(self.in_force())
+            for name in self.in_force().model.business.sources
         }
 
     # Runs
@@ -164,17 +171,18 @@ class Host:
 
         def keep_lease() -> None:
             while not beating.wait(lease / 3):
-                jobs.beat(self.workspace, job, lease)
+                with suppress(StoreError):  # the next beat may get through
+                    jobs.beat(self.workspace, job, lease)
 
         out = self.folder / "runs" / job.job_id
         keeper = threading.Thread(target=keep_lease, daemon=True)
         keeper.start()
         try:
             result = self._decide(job, out, go_on)
-            if jobs.finish(self.workspace, job, result, []):
-                self._put_in_force(job.job_id)
-        except _Stopped:
-            shutil.rmtree(out, ignore_errors=True)
+            go_on()
+            self._put_in_force(job.job_id)  # before the job is done: whoever is killed in between does it again
+            jobs.finish(self.workspace, job, result, [])
+        except _Stopped:  # nothing to clear away: what stands at `out`, if anything does, is what another worker made
             jobs.give_back(self.workspace, job)
         except NextbestError as error:
             jobs.finish(self.workspace, job, None, error.problems)
@@ -185,21 +193,39 @@ class Host:
             beating.set()
 
     def _decide(self, job: jobs.JobState, out: Path, go_on: Callable[..., None]) -> dict[str, Any]:
-        handed_in = {name: [self.folder / "tables" / name / file for file in files] for name, files in self.handed_in().items()}
-        given = {name: paths for name, paths in handed_in.items() if paths}
-        run = decide(
-            None,
-            self.in_force().folder,
-            tables=given,
-            as_of=job.asked["as_of"],
-            at=job.asked.get("at"),
-            out=out,
-            workspace=self.workspace.place if job.asked.get("record") else None,
-            replies=True,
-            progress=go_on,
-        )
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            run = decide(
+                None,
+                self.in_force().folder,
+                tables=self._linked(Path(scratch)),
+                as_of=job.asked["as_of"],
+                at=job.asked.get("at"),
+                out=out,
+                workspace=self.workspace.place if job.asked.get("record") else None,
+                replies=True,
+                progress=go_on,
+            )
+        customers = run.record["counts"]["rows"][self.in_force().model.business.customers]
+        if customers["kept"] == 0:
+            shutil.rmtree(out)
+            raise DataError([Problem("tables", "there is no customer in them", "hand in the customers table with its rows")])
         write_replybook(out)
         return {"counts": run.record["counts"], "problems": run.record["problems"], "as_of": run.record["as_of"]}
+
+    def _linked(self, folder: Path) -> dict[str, list[Path]]:
+        """The tables as they are now, linked into a folder: what is handed in meanwhile does not change them."""
+        linked: dict[str, list[Path]] = {}
+        with self.one_at_a_time:
+            for name, files in self.handed_in().items():
+                (folder / name).mkdir()
+                for file in files:
+                    own = self.folder / "tables" / name / file
+                    try:
+                        os.link(own, folder / name / file)
+                    except OSError:  # a file system without links
+                        shutil.copyfile(own, folder / name / file)
+                    linked.setdefault(name, []).append(folder / name / file)
+        return linked
 
     def last_day(self) -> date:
         """The last day with activity in the tables handed in; today where there is none. Raises DataError for what cannot be read."""
@@ -220,7 +246,8 @@ class Host:
 
     def forget(self, customer: str) -> int:
         """Take a customer out of the outputs of every run kept; returns how many rows went."""
-        return sum(without(run, customer) for run in (self.folder / "runs").iterdir() if (run / "replies.db").is_file())
+        with self.one_at_a_time:
+            return sum(without(run, customer) for run in (self.folder / "runs").iterdir() if (run / "replies.db").is_file())
 
     def _put_in_force(self, job_id: str) -> None:
         scratch = self.folder / f".current-{job_id}"
@@ -233,30 +260,11 @@ class Host:
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def without(run: Path, customer: str) -> int:
-    """Take a customer out of a run's tables; returns how many rows went."""
-    gone = 0
-    for path in [*run.glob("*.parquet"), run / "recommendations.csv"]:
-        reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, all_varchar = true, header = true)"
-        options = "format parquet, compression zstd" if path.suffix == ".parquet" else "format csv, header"
-        with duckdb.connect(config={"threads": 1}) as connection:
-            key = connection.execute(f"describe from {reader}", [str(path)]).fetchall()[0][0]
-            own = f"cast({quote(key)} as varchar) = ?"
-            [(count,)] = connection.execute(f"select count(*) from {reader} where {own}", [str(path), customer]).fetchall()
-            if count and path.name != "rejects.parquet":
-                scratch = path.with_name(f".{path.name}")
-                rest = f"from {reader} where {own} is not true"
-                connection.execute(f"copy ({rest}) to {text(str(scratch))} ({options})", [str(path), customer])
-                scratch.replace(path)
-                gone += count
-    if gone:
-        write_replybook(run)
-    return gone
-
-
-def load_sources(loaded: Loaded) -> dict[str, Any]:
-    """The tables that a playbook reads."""
-    return dict(loaded.model.business.sources)
+def _free(path: Path) -> Path:
+    """The path, or one beside it that nothing stands at."""
+    suffix = "".join(path.suffixes)
+    stem = path.name.removesuffix(suffix)
+    return next(p for n in itertools.count() if not (p := path.with_name(f"{stem}-{n + 1}{suffix}" if n else path.name)).exists())
 
 
 def safe_name(name: str) -> str:

@@ -23,7 +23,7 @@ from nextbest.services.job import Job
 from nextbest.services.past import in_force, load_past, past_as_recorded
 from nextbest.services.sealing import PART, Part, archived, seal
 from nextbest.store import ledger, tables
-from nextbest.store.workspace import Workspace, fetch_all, insert_all, now, salt
+from nextbest.store.workspace import Workspace, fetch_all, insert_all, known_salt, now
 
 WITHDRAWN = "withdrawn"
 """The rule that holds back what was chosen for a customer who opted out while the run went on."""
@@ -53,8 +53,8 @@ class Memory:
     unknown_purposes: dict[str, int] = field(default_factory=dict)
 
     def consents(self, job: Job) -> tuple[str, ...]:
-        """Load the consents in force into the engine; returns the purposes there are any for."""
-        with self.workspace.writing() as connection:
+        """Load the consents in force into the engine; returns the playbook's purposes, each a column of them."""
+        with self.workspace.reading() as connection:
             done = connection.execute(select(tables.run.c.recorded).where(tables.run.c.run_id == self.run_id)).scalar()
             self.recorded = done is not None
             self.seen = self.seen_first = self._header(connection)["seen"] if self.recorded else self._latest(connection)
@@ -67,11 +67,10 @@ class Memory:
             if self.recorded:
                 digests = digests.where(tables.erased.c.happened <= done)
             erased = fetch_all(connection, digests, pa.schema([("digest", _TEXT)]))
-            self.erased_salt = salt(connection) if len(erased) else ""
+            self.erased_salt = known_salt(connection) if len(erased) else ""
         job.engine.load("forgotten", erased)
-        purposes = tuple(sorted(found["purpose"].unique().to_pylist()))
-        known = {*job.book.contact.purposes, "profiling"}
-        self.unknown_purposes = {name: n for name in purposes if name not in known and (n := found["purpose"].to_pylist().count(name))}
+        said, purposes = found["purpose"].to_pylist(), tuple(sorted({*job.book.contact.purposes, "profiling"}))
+        self.unknown_purposes = {name: said.count(name) for name in sorted(set(said) - set(purposes))}
         job.engine.load("consents", found)
         columns = "".join(f", bool_and(granted) filter (purpose = {text(name)}) as {quote(name)}" for name in purposes)
         job.engine.create(Stage(REMEMBERED, "one customer", f"select customer{columns} from consents group by 1"))
@@ -206,7 +205,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
             before = job.engine.rows("select count(*) from messages")
             self._heeded(connection, job)
             digests = fetch_all(connection, select(tables.erased.c.digest), pa.schema([("digest", _TEXT)]))
-            own_salt = connection.execute(select(tables.note.c.value).where(tables.note.c.name == "salt")).scalar() or ""
+            own_salt = known_salt(connection)
         if len(digests):
             job.engine.load("forgotten", digests)
             code = f"cast({job.key} as varchar)"

@@ -92,7 +92,7 @@ class Online:
         reading = _Posted(book, Found((), (), {}), engine, Path(self._folder.name))
         key = staging.id_column(business.sources[business.customers])
         code = code_of(posted[business.customers][0][key] or "")
-        memory = self._memory(posted, moment, code)
+        memory = self._memory(posted, moment, code, record)
         if memory:
             reading.remembered = memory.consents(job)
         reading.customers()
@@ -114,17 +114,30 @@ class Online:
         job.write()
         if memory and record:
             memory.record(job, Path(self._folder.name))
+        if memory:
+            memory.late(job)
         self._linted = job.linted
         stage = replies(book, memory.run_id if memory and memory.recorded else None)
-        [(said,)] = engine.rows(f"select reply from ({stage.select})")
-        return {**json.loads(said), "problems": reading.problems}
+        found = engine.rows(f"select reply from ({stage.select})")
+        said = json.loads(found[0][0]) if found else self._erased(code)
+        return {**said, "problems": reading.problems}
 
-    def _memory(self, posted: dict[str, list[dict[str, str | None]]], moment: datetime, code: str) -> Memory | None:
+    def _erased(self, code: str) -> dict[str, Any]:
+        """The reply about somebody who had themselves erased: nothing of them stands in any stage."""
+        business = self.book.model.business
+        return {
+            "customer": code, "playbook": business.name, "version": business.version, "as_of": self.book.as_of.isoformat(),
+            "currency": business.currency, "run_id": None, "decision_id": None, "left_alone": "erased", "segments": [], "gaps": [],
+            "offers": [], "message": None,
+        }  # fmt: skip
+
+    def _memory(self, posted: dict[str, list[dict[str, str | None]]], moment: datetime, code: str, record: bool) -> Memory | None:
         if self.workspace is None:
             return None
         content = json.dumps([posted, dict(self.usual or {})], sort_keys=True, ensure_ascii=False).encode()
         header = provenance(self.book, moment, hashlib.sha256(content).hexdigest())
-        return Memory(self.workspace, run_id_of(header), header, only=code)
+        run_id = run_id_of(header) if record else ""  # what is not recorded is no run: it sees the workspace as it is now
+        return Memory(self.workspace, run_id, header, only=code)
 
 
 def named_rows(book: Bound, rows: Rows) -> dict[str, list[dict[str, str | None]]]:

@@ -29,7 +29,7 @@ def write_replybook(run: Path) -> Path:
 
 
 class Replybook:
-    """Reads the replies of one run. For use by one thread."""
+    """Reads the replies of one run. Threads may share it: SQLite serialises their reads."""
 
     def __init__(self, run: Path):
         uri = f"{(run / 'replies.db').resolve().as_uri()}?mode=ro&immutable=1"

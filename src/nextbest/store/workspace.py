@@ -126,11 +126,16 @@ def now(connection: Connection) -> int:
 
 def salt(connection: Connection) -> str:
     """The workspace's own salt for the hashes of erased customers, drawn once."""
-    known = connection.execute(select(note.c.value).where(note.c.name == "salt")).scalar()
-    if known is None:
+    known = known_salt(connection)
+    if not known:
         known = os.urandom(16).hex()
         connection.execute(note.insert().values(name="salt", value=known))
-    return str(known)
+    return known
+
+
+def known_salt(connection: Connection) -> str:
+    """The salt, where it was drawn: it was, once anyone is erased."""
+    return connection.execute(select(note.c.value).where(note.c.name == "salt")).scalar() or ""
 
 
 def insert_all(connection: Connection, table: Table, rows: pa.Table) -> None:

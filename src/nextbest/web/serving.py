@@ -17,8 +17,10 @@ from sqlalchemy import func, select
 from nextbest.errors import NextbestError, Problem, UsageError
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import Loaded, find, load
+from nextbest.playbook.model import Offer
 from nextbest.services import jobs
 from nextbest.services.decide import moment_of
+from nextbest.services.exports import LeftOut
 from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
 from nextbest.services.memory import WITHDRAWN
@@ -27,7 +29,7 @@ from nextbest.services.past import in_force
 from nextbest.services.replybook import Replybook
 from nextbest.settings import ServerSettings
 from nextbest.store import tables
-from nextbest.store.workspace import Workspace
+from nextbest.store.workspace import Workspace, known_salt
 
 LOOK_SECONDS = 1.0
 _KEPT_DAYS = 2
@@ -36,29 +38,39 @@ log = logging.getLogger("nextbest.server")
 
 @dataclass(frozen=True)
 class Said:
-    """What customers said, as of the last look: who refuses which purpose, who is left in peace, who was erased."""
+    """What customers said, as of the last look: who refuses which purpose, who is left in peace from what, who was erased."""
 
     refused: dict[str, frozenset[str]] = field(default_factory=dict)
-    suppressed: frozenset[str] = frozenset()
+    suppressed: dict[str, frozenset[tuple[str, str | None]]] = field(default_factory=dict)
     erased: frozenset[str] = frozenset()
     salt: str = ""
 
-    def about(self, customer: str, purpose: str | None) -> str | None:
-        """`erased` or `profiling` where nothing may be said of the customer, `withdrawn` where no message may go out."""
+    def gone(self, customer: str) -> str | None:
+        """`erased` or `profiling` where nothing may be said of the customer any more."""
         if self.erased and hashlib.sha256(f"{self.salt}:{customer}".encode()).hexdigest() in self.erased:
             return "erased"
+        return "profiling" if "profiling" in self.refused.get(customer, ()) else None
+
+    def held_back(self, customer: str, offer: Offer | None, channel: str) -> bool:
+        """Whether no message of the offer may go out. Of an offer that is not known any more, whatever was refused counts."""
         refused = self.refused.get(customer, frozenset())
-        if "profiling" in refused:
-            return "profiling"
-        return WITHDRAWN if customer in self.suppressed or (purpose is not None and purpose in refused) else None
+        rests = self.suppressed.get(customer, frozenset())
+        if offer is None:
+            return bool(refused or rests)
+        about = {("all", None), ("channel", channel), ("category", offer.category), ("offer", offer.id)}
+        return offer.purpose in refused or bool(rests & about)
 
     def anything(self, customer: str) -> bool:
         """Whether there is anything to heed: the quick look."""
         return bool(self.erased) or customer in self.refused or customer in self.suppressed
 
+    def objecting(self) -> frozenset[str]:
+        """Customers about whom nothing may be given out, besides those erased."""
+        return frozenset(customer for customer, purposes in self.refused.items() if "profiling" in purposes)
+
     def silenced(self) -> frozenset[str]:
-        """Customers about whom nothing may be given out any more, or nothing written to."""
-        return frozenset(self.refused) | self.suppressed
+        """Customers who refuse or rest from anything: no text for them goes out in a file, whatever it is about."""
+        return frozenset(self.refused) | frozenset(self.suppressed)
 
 
 @dataclass
@@ -69,6 +81,7 @@ class Desk:
     loaded: Loaded
     said: Said = field(default_factory=Said)
     run: Path | None = None
+    made: int | None = None
     replies: Replybook | None = None
     online: "OrderedDict[date, Online]" = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -77,18 +90,19 @@ class Desk:
         """Take over what changed: an approved playbook, a new run, what customers said. Requests at work keep what they have."""
         approved = self.host.approved_hash()
         run = self.host.current
+        made = (run / "replies.db").stat().st_ino if run is not None else None
         if approved is not None and approved != self.loaded.hash:
             self.loaded = self.host.in_force()
             self._forget_online()
-        if run != self.run:
+        if (run, made) != (self.run, self.made):  # another run, or the same without somebody who was erased
             self.replies = Replybook(run) if run is not None else None
-            self.run = run
+            self.run, self.made = run, made
             self._forget_online()
         self.said = self._heard()
 
     def _forget_online(self) -> None:
         with self.lock:
-            self.online = OrderedDict()  # each is closed when its last request lets go of it
+            self.online = OrderedDict()  # an engine goes when the last request lets go of it
 
     def _heard(self) -> Said:
         channel, at = self.loaded.model.business.channel, int(time.time())
@@ -99,10 +113,16 @@ class Desk:
             for customer, purpose, granted in connection.execute(in_force(channel, at, last)):
                 if not granted:
                     refused.setdefault(customer, set()).add(purpose)
-            suppressed = connection.execute(select(s.customer).where(s.until > at, s.scope == "all")).scalars()
+            suppressed: dict[str, set[tuple[str, str | None]]] = {}
+            for customer, scope, what in connection.execute(select(s.customer, s.scope, s.what).where(s.until > at)):
+                suppressed.setdefault(customer, set()).add((scope, what))
             erased = connection.execute(select(tables.erased.c.digest)).scalars()
-            salt = connection.execute(select(tables.note.c.value).where(tables.note.c.name == "salt")).scalar()
-            return Said({name: frozenset(what) for name, what in refused.items()}, frozenset(suppressed), frozenset(erased), salt or "")
+            return Said(
+                {name: frozenset(what) for name, what in refused.items()},
+                {name: frozenset(what) for name, what in suppressed.items()},
+                frozenset(erased),
+                known_salt(connection),
+            )
 
     def stored(self, customer: str) -> bytes:
         """The reply about a customer of the run in force. Raises UsageError for one who is not in it."""
@@ -115,15 +135,22 @@ class Desk:
     def heeded(self, customer: str, reply: bytes) -> bytes:
         """The reply without what the customer has forbidden since it was made."""
         said: dict[str, Any] = json.loads(reply)
-        offers = self.loaded.model.offers
-        message = said["message"]
-        purpose = offers[message["offer"]].purpose if message and message["offer"] in offers else None
-        rule = self.said.about(customer, purpose)
-        if rule in ("erased", "profiling"):
-            said = {**said, "left_alone": rule, "segments": [], "gaps": [], "offers": [], "message": None}
-        elif rule is not None and message is not None:
-            said["message"] = {**message, "text": None, "facts": None, "send_at": None, "withheld": rule}
+        message, gone = said["message"], self.said.gone(customer)
+        if gone is not None:
+            said = {**said, "left_alone": gone, "segments": [], "gaps": [], "offers": [], "message": None}
+        elif message is not None and self.held_back(customer, message["offer"]):
+            said["message"] = {**message, "text": None, "facts": None, "send_at": None, "withheld": WITHDRAWN}
         return json.dumps(said, ensure_ascii=False).encode()
+
+    def left_out(self, table: str) -> LeftOut:
+        """Whom an export of the table must not hold: those erased or objecting, and where it holds texts those who refuse them."""
+        said = self.said
+        return LeftOut(said.silenced() if table in ("recommendations", "messages") else said.objecting(), said.erased, said.salt)
+
+    def held_back(self, customer: str, offer: str) -> bool:
+        """Whether the customer has forbidden a message of the offer."""
+        model = self.loaded.model
+        return self.said.held_back(customer, model.offers.get(offer), model.business.channel)
 
     def decide(self, rows: Rows, as_of: date, at: str | None, record: bool) -> dict[str, Any]:
         """A fresh decision for posted rows. Raises DataError, PlaybookError, StoreError, UsageError."""
@@ -202,10 +229,10 @@ class Serving:
 
     def _looking(self) -> None:
         while not self.stopping.wait(LOOK_SECONDS):
-            self.every_second()
             try:
+                self.every_second()
                 self.look()
-            except (NextbestError, OSError) as error:
+            except Exception as error:  # whatever it is, the next look may be better
                 self.ready = False
                 log.warning("cannot look for changes", extra={"what": type(error).__name__})
 

@@ -48,7 +48,17 @@ def at_hand(request: Request) -> Serving:
 
 
 def identified(request: Request) -> Key:
-    """Whose request it is, by its headers. Raises Refused without a good key, or past the limit."""
+    """Whose request it is, by its headers. Raises Refused without a good key, or past the limit.
+
+    Asked once a request, before its body is read.
+    """
+    known: Key | None = getattr(request.state, "key", None)
+    if known is None:
+        known = request.state.key = _identify(request)
+    return known
+
+
+def _identify(request: Request) -> Key:
     here = at_hand(request)
     address = request.client.host if request.client else "unknown"
     limiter: Limiter = request.app.state.limiter

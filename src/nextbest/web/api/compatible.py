@@ -19,6 +19,7 @@ from nextbest.web.serving import Desk, Serving
 
 router = APIRouter(tags=["compatible"])
 _POLL_SECONDS = 0.1
+_MOST_CODES = 1000
 CUSTOMER = {
     "customer_id": "C001", "age": 34, "income": 95000, "existing_products": ["Savings Account"], "credit_score": 720,
     "avg_account_balance": 18000,
@@ -87,7 +88,7 @@ def customers(at: At, first: First, key: Caller, after: str = "", limit: Annotat
     desk = private(at, first)
     _needs(key, desk, "viewer")
     codes = [code for code, _ in desk.replies.page(after, limit)] if desk.replies else []
-    kept = [code for code in codes if desk.said.about(code, None) != "erased"]
+    kept = [code for code in codes if desk.said.gone(code) != "erased"]
     return {"customers": kept, "total": desk.replies.count() if desk.replies else 0}
 
 
@@ -180,9 +181,9 @@ def pushes(
     desk = retail(at, first)
     _needs(key, desk, "viewer")
     asked = asked or {}
-    codes = asked.get("client_codes") or ([asked["client_code"]] if "client_code" in asked else None)
-    if codes is not None and not isinstance(codes, list):
-        raise UsageError([Problem("body.client_codes", "is no list", 'e.g. {"client_codes": [1, 2]}')])
+    codes = asked["client_codes"] if "client_codes" in asked else [asked["client_code"]] if "client_code" in asked else None
+    if codes is not None and (not isinstance(codes, list) or len(codes) > _MOST_CODES):
+        raise UsageError([Problem("body.client_codes", f"is no list of at most {_MOST_CODES}", 'e.g. {"client_codes": [1, 2]}')])
     if codes is None:
         found = (
             [json.loads(desk.heeded(code, reply)) for code, reply in desk.replies.page(str(asked.get("after", "")), 1000)]
@@ -190,7 +191,7 @@ def pushes(
             else []
         )
     else:
-        found = [json.loads(desk.stored(str(code))) for code in codes[:1000]]
+        found = [json.loads(desk.stored(str(code))) for code in codes]
     rows = [
         {
             "client_code": reply["customer"],
@@ -207,7 +208,7 @@ def export_csv(at: At, first: First, key: Caller) -> StreamingResponse:
     """The run in force."""
     desk = retail(at, first)
     _needs(key, desk, "viewer")
-    path = export(desk.host.run(), "recommendations", "csv", desk.said.silenced())
+    path = export(desk.host.run(), "recommendations", "csv", desk.left_out("recommendations"))
     return sent(path, "recommendations.csv")
 
 

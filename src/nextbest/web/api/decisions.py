@@ -1,14 +1,16 @@
 """Decisions: the stored one, a fresh one, why, and the customers there are."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from starlette.routing import Route
 
+from nextbest.services.decide import day_of
 from nextbest.services.explain import explain
+from nextbest.services.memory import WITHDRAWN
 from nextbest.web.api.access import SCHEMES, At_desk, Operator, Viewer, admitted, desk_of
 from nextbest.web.api.errors import Refused
 from nextbest.web.api.shapes import Decision, DecisionRequest, FreshDecision
@@ -36,10 +38,13 @@ def customers(
     if desk.replies is None:
         return {"customers": [], "next": None}
     found = []
-    for code, reply in desk.replies.page(after, limit):
+    page = desk.replies.page(after, limit)
+    for code, reply in page:
         said = json.loads(desk.heeded(code, reply))
+        if said["left_alone"] == "erased":
+            continue
         found.append({"customer": code, "first": said["offers"][0]["offer"] if said["offers"] else None, "left_alone": said["left_alone"]})
-    return {"customers": found, "next": found[-1]["customer"] if len(found) == limit else None}
+    return {"customers": found, "next": page[-1][0] if len(page) == limit else None}
 
 
 @router.get("/customers/{customer}/decision", response_model=Decision, summary="The stored decision", openapi_extra=SCHEMES)
@@ -65,15 +70,17 @@ LOOK_UP = Route("/v1/playbooks/{playbook}/customers/{customer}/decision", look_u
 @router.get("/customers/{customer}/explanation", summary="Why, why not, and what would change it")
 def explanation(desk: At_desk, key: Viewer, customer: str, language: Annotated[str | None, Query(max_length=10)] = None) -> dict[str, Any]:
     """Every offer's path through every stage, the benefit term by term with what is behind it."""
-    desk.stored(customer)  # one who was erased, or objected since, is not explained
-    rule = desk.said.about(customer, None) if desk.said.anything(customer) else None
-    if rule in ("erased", "profiling"):
-        raise Refused(404, "customer", "is left alone", "nothing is kept that could be explained")
-    return asdict(explain(desk.host.run().folder, customer, language))
+    if desk.said.gone(customer):
+        raise Refused(404, "customer", "is left alone", "nothing may be said of them")
+    stored = json.loads(desk.stored(customer))
+    said = explain(desk.host.run().folder, customer, language)
+    if (stored["message"] or {}).get("withheld") == WITHDRAWN:  # forbidden since
+        said = replace(said, message=None, facts=[], withheld=WITHDRAWN)
+    return asdict(said)
 
 
 @router.post("/decisions", response_model=FreshDecision, summary="A fresh decision for a posted customer")
 def fresh(desk: At_desk, key: Operator, asked: Annotated[DecisionRequest, Body(examples=[EXAMPLE])]) -> dict[str, Any]:
     """Made by the same statements as a batch. Nothing is stored unless `record` asks for it."""
-    day = asked.as_of or datetime.now(UTC).date()
+    day = day_of(asked.as_of or datetime.now(UTC).date())
     return desk.decide(asked.tables, day, asked.at.isoformat() if asked.at else None, asked.record)

@@ -1,6 +1,5 @@
 """Errors as problem+json (RFC 9457): every problem at once, each with where, what and how to fix it."""
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,7 +15,6 @@ LOOKS = ("GET", "HEAD", "DELETE")
 TITLES = {400: "The request does not fit", 401: "A key is needed", 403: "The key does not open this", 404: "Not here",
           405: "Not allowed here", 409: "The playbook has problems", 413: "Too large", 415: "Not a form that is read here",
           422: "What was sent cannot be used", 429: "Too many requests", 503: "The workspace cannot be used"}  # fmt: skip
-log = logging.getLogger("nextbest.server")
 
 
 class Refused(Exception):
@@ -41,7 +39,7 @@ def problem_reply(request: Request, status: int, problems: list[Problem], header
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Every kind of error in this one form."""
+    """Every kind of error in this one form. One that nobody foresaw is answered by the middleware."""
 
     @app.exception_handler(NextbestError)
     def of_ours(request: Request, error: NextbestError) -> JSONResponse:
@@ -63,9 +61,3 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def of_http(request: Request, error: HTTPException) -> JSONResponse:
         return problem_reply(request, error.status_code, [Problem(request.url.path[:200], str(error.detail))], dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        # Its own words may hold a customer's values: the log gets its kind and place, the caller only the request's id.
-        log.error("unforeseen", extra={"what": type(error).__name__, "request_id": getattr(request.state, "request_id", "")}, exc_info=True)
-        return problem_reply(request, 500, [Problem("server", "failed", "tell the operator the id of this request (instance)")])

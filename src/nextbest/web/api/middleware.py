@@ -9,9 +9,20 @@ import time
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nextbest.errors import Problem
+from nextbest.web.api.access import identified
+from nextbest.web.api.errors import Refused, problem_reply
+
 _LINES = 100
+MOST_JSON = 10_000_000
+"""Bytes of a body that is read whole: all but files handed in."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PUBLIC = ("/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
+"""Paths that need no key."""
+_READ = (b"x-request-id", b"content-type", b"content-length")
 _ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 log = logging.getLogger("nextbest.server")
@@ -68,7 +79,7 @@ class TooLarge(Exception):
 
 
 class Around:
-    """Around every request."""
+    """Around every request. The key is asked for before anything of the body is read."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, metrics: Metrics, requests: RequestLog):
         self.app, self.most_bytes, self.metrics, self.requests = app, most_bytes, metrics, requests
@@ -78,48 +89,64 @@ class Around:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given, declared = b"", b"0"
-        for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                given = value
-            elif name == b"content-length":
-                declared = value
+        headers = {name: value for name, value in scope["headers"] if name in _READ}
+        given = headers.get(b"x-request-id", b"")
         request_id = given.decode("latin-1") if _ID.match(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status, size = time.perf_counter(), 500, 0
+        most = self.most_bytes if headers.get(b"content-type", b"").startswith(b"multipart/") else min(self.most_bytes, MOST_JSON)
+        started, status, size = time.perf_counter(), 0, 0
 
         async def bounded() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.most_bytes:
+            if size > most:
                 raise TooLarge
             return message
 
         async def marked(message: Message) -> None:
             nonlocal status
+            if size > most:  # whatever else is made of it, the request was too large
+                return
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
             await send(message)
 
+        async def answer(code: int, problems: list[Problem], more: dict[str, str] | None = None) -> None:
+            nonlocal size
+            size = 0
+            await problem_reply(Request(scope), code, problems, more)(scope, receive, marked)
+
+        too_large = Problem("body", f"larger than {most} bytes", "split it, or raise NEXTBEST_SERVER_MOST_BYTES")
+        declared = headers.get(b"content-length", b"0")
         try:
-            if declared.isdigit() and int(declared) > self.most_bytes:
-                raise TooLarge
-            await self.app(scope, bounded, marked)
-        except TooLarge:
-            await self._too_large(marked)
+            if scope["method"] != "OPTIONS" and not scope["path"].startswith(PUBLIC):
+                identified(Request(scope))
+            if declared.isdigit() and int(declared) > most:
+                await answer(413, [too_large])
+            else:
+                await self.app(scope, bounded, marked)
+                if size > most:
+                    await answer(413, [too_large])
+        except Refused as error:
+            await answer(error.status, error.problems, error.headers)
+        except UnicodeEncodeError:
+            await answer(422, [Problem("request", "holds half of a character (a lone surrogate)", "send whole Unicode text")])
+        except Exception as error:
+            if size > most and not status:
+                await answer(413, [too_large])
+            else:
+                # Its own words may hold a customer's values: the log gets its kind and place, the caller only the request's id.
+                log.error("unforeseen", extra={"what": type(error).__name__, "request_id": request_id}, exc_info=error)
+                if not status:
+                    await answer(500, [Problem("server", "failed", "tell the operator the id of this request (instance)")])
         finally:
             route = getattr(scope.get("route"), "path", None) or "none"
+            method = scope["method"] if scope["method"] in METHODS else "other"
             took = time.perf_counter() - started
-            self.metrics.count(scope["method"], route, status, took)
-            self.requests.add(request_id, scope["method"], route, status, took)
-
-    async def _too_large(self, send: Send) -> None:
-        problem = {"where": "body", "what": f"larger than {self.most_bytes} bytes", "fix": "split it, or raise NEXTBEST_SERVER_MOST_BYTES"}
-        body = json.dumps({"type": "about:blank", "title": "Too large", "status": 413, "problems": [problem]}).encode()
-        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-type", b"application/problem+json")]})
-        await send({"type": "http.response.body", "body": body})
+            self.metrics.count(method, route, status, took)
+            self.requests.add(request_id, method, route, status, took)
 
 
 class JsonLines(logging.Formatter):

@@ -41,6 +41,9 @@ def _row(event: OutcomeRequest) -> dict[str, Any]:
 @router.post("/customers/{customer}/consents", status_code=204, summary="What a customer said about a purpose")
 def consents(at: At, key: Operator, customer: str, said: ConsentRequest) -> Response:
     """A refusal holds at once, for stored decisions too: within a second on every worker."""
+    known = {name for desk in at.desks.values() for name in desk.loaded.model.contact.purposes} | {"profiling"}
+    if said.purpose not in known:  # it would hold nothing back
+        raise UsageError([Problem("body.purpose", "is no purpose of a playbook served here", f"one of {', '.join(sorted(known))}")])
     happened = said.happened.astimezone() if said.happened else None
     consent(
         customer, said.purpose, said.granted, workspace=at.workspace.place, channel=said.channel, happened=happened,
@@ -71,11 +74,7 @@ def export(at: At, key: Admin, customer: str) -> dict[str, Any]:
 def erase(at: At, key: Admin, customer: str, reason: str = "") -> dict[str, int]:
     """Out of every table and every record; the stored decision is not given any more. The ledger still verifies."""
     rows = sum(desk.host.forget(customer) for desk in at.desks.values())
-    try:
-        emptied = erase_customer(customer, workspace=at.workspace.place, actor=f"key {key.key_id} ({key.name})", reason=reason)
-    except UsageError:
-        if not rows:
-            raise
-        emptied = 0
+    actor = f"key {key.key_id} ({key.name})"
+    emptied = erase_customer(customer, workspace=at.workspace.place, actor=actor, reason=reason, known_elsewhere=rows > 0)
     at.look()
     return {"records_emptied": emptied, "rows_removed": rows}

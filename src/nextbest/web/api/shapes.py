@@ -3,10 +3,19 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Code = Annotated[str, Field(min_length=1, max_length=200, description="the customer's code")]
 Cell = str | int | float | bool | list[str] | None
+
+
+def _possible(value: datetime) -> datetime:
+    if not 1900 <= value.year <= 2200:
+        raise ValueError("no time that anything is said or done at")
+    return value
+
+
+Moment = Annotated[datetime, AfterValidator(_possible)]
 
 
 class Shape(BaseModel):
@@ -158,7 +167,7 @@ class OutcomeRequest(Shape):
 
     event_id: Annotated[str, Field(min_length=1, max_length=200)]
     event: Literal["delivered", "opened", "clicked", "accepted", "refused", "opted_out"]
-    happened: datetime
+    happened: Moment
     decision_id: str | None = None
     customer: str | None = None
     offer: str | None = None
@@ -180,7 +189,7 @@ class ConsentRequest(Shape):
     purpose: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
     granted: bool
     channel: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)] = None
-    happened: datetime | None = None
+    happened: Moment | None = None
     source: str = Field("", max_length=500, description="where and in which words it was said")
 
 
