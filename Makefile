@@ -18,8 +18,8 @@ proof: $(VENV)/.ready-dev       ## the promises in full, on SQLite and PostgreSQ
 	NEXTBEST_PROOF=full tests/with_postgres $(BIN)/python -m pytest -n 2 -s tests/store/test_proof.py
 
 lint: $(VENV)/.ready-dev        ## style and types
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready           ## 20M rows, 1M customers, beside the bare query

@@ -31,7 +31,8 @@ def playbook() -> str:
         "# Playbook reference",
         "",
         "Made from the schema by `make reference`; do not edit. Files: `playbook.yaml` (Business), `features.yaml` (Features),",
-        "`params.yaml` (name → Param), `signals.yaml` (name → Signal), `segments.yaml` (name → Segment, optional), `contact.yaml` (Contact), `channels.yaml` (name → Channel),",
+        "`params.yaml` (name → Param), `signals.yaml` (name → Signal), `segments.yaml` (name → Segment, optional),",
+        "`contact.yaml` (Contact), `channels.yaml` (name → Channel),",
         "`voice/<lang>.yaml` (Voice), `offers/<id>.yaml` (Offer). Expressions are in the [rule language](rules.md).",
     ]
     for name, item in inspect.getmembers(model, lambda x: inspect.isclass(x) and issubclass(x, model.Strict)):

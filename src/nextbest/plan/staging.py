@@ -9,20 +9,13 @@ from collections.abc import Sequence
 from datetime import date
 
 from nextbest.intake.table import TableFile
+from nextbest.plan.cell import AMBIGUOUS, empty, enumeration, parsed
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.model import Source, SourceColumn
 from nextbest.playbook.params import steps
 from nextbest.playbook.window import horizon
 from nextbest.rules.render import sql
-
-_DAY_FIRST = ("%d{0}%m{0}{1}", "%d{0}%m{0}{1} %H:%M", "%d{0}%m{0}{1} %H:%M:%S")
-DATES = {
-    r"^[0-9]{4}[-/.]?[0-9]{2}": ("%Y.%m.%d", "%Y/%m/%d", "%Y%m%d"),
-    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}([^0-9]|$)": [f.format(mark, "%Y") for mark in "./-" for f in _DAY_FIRST],
-    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}([^0-9]|$)": [f.format(mark, "%y") for mark in "./-" for f in _DAY_FIRST],
-}
-"""What a date looks like → its formats, beside ISO 8601. Days come before months, as everywhere in the region."""
 
 REJECTED = {
     "no_id": "fill in the customer's code",
@@ -49,109 +42,6 @@ KEPT = {
 }
 """What is odd about a row that is kept → what was made of it. The reason in the data ends in `:column`."""
 
-_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
-
-
-def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
-    """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file."""
-    if native not in (None, "VARCHAR"):
-        return _from_native(column, raw, str(native))
-    trimmed = f"nullif(trim({raw}, ' \t\u00a0'), '')"
-    match column.type:
-        case "id":
-            return f"regexp_replace({trimmed}, '^([0-9]+)\\.0+$', '\\1')"
-        case "category":
-            return _category(column, trimmed)
-        case "integer":
-            # Whole years, points: what has not come yet does not count, and no number is no number.
-            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
-            return f"case when isfinite({number}) then try_cast(floor({number}) as integer) end"
-        case "money":
-            return _amount(trimmed)
-        case "date":
-            return _date(trimmed)
-        case "flag":
-            yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
-            return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
-        case "list":
-            # Also as other programs write lists: ["a", "b"], {a, b}.
-            bare = f"regexp_replace({trimmed}, '^[\\[{{(]|[\\]}})]$', '', 'g')"
-            items = f"list_transform(string_split_regex({bare}, '[;|,]'), lambda x: lower(trim(x, ' \t\"''«»')))"
-            return f"list_filter({items}, lambda x: x <> '')"
-        case _:
-            return trimmed
-
-
-def _from_native(column: SourceColumn, raw: str, native: str) -> str:
-    kinds = {"integer": "integer", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
-    if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
-        return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
-    if column.type in kinds:
-        return f"try_cast({raw} as {kinds[column.type]})"
-    if column.type == "list" and native.endswith("[]"):
-        return f"list_transform({raw}, lambda x: lower(trim(cast(x as varchar))))"
-    if column.type == "id" and native.endswith(("INT", "INTEGER")):
-        return f"cast({raw} as varchar)"
-    if column.type == "id" and native in ("DOUBLE", "FLOAT"):  # a column of whole numbers with a gap in it
-        whole = f"isfinite({raw}) and {raw} = floor({raw})"
-        return f"case when {whole} then cast(try_cast({raw} as hugeint) as varchar) else cast({raw} as varchar) end"
-    return parsed(column, f"cast({raw} as varchar)", None)
-
-
-def _enum(column: SourceColumn) -> str:
-    return f"enum({', '.join(text(value) for value in column.values)}, '?')"
-
-
-def _category(column: SourceColumn, trimmed: str) -> str:
-    """A known value in the playbook's spelling, whatever the case, and '?' for any other; as it stands without a list."""
-    if not column.values:
-        return trimmed
-    spelling = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
-    folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {_enum(column)})"
-    return f"coalesce(try_cast({trimmed} as {_enum(column)}), {folded}, case when {trimmed} is not null then '?' end)"
-
-
-def _date(trimmed: str) -> str:
-    branches: list[str] = []
-    for pattern, formats in DATES.items():
-        listed = ", ".join(text(item) for item in formats)
-        value = f"try_strptime({trimmed}, [{listed}])"
-        if not branches:
-            value = f"coalesce(try_cast({trimmed} as timestamp), {value})"
-        branches.append(f"when regexp_matches({trimmed}, {text(pattern)}) then {value}")
-    return f"case {' '.join(branches)} end"
-
-
-def _amount(trimmed: str) -> str:
-    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` and `1.234` are ambiguous and stay null."""
-    bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
-    cases = [
-        (_AMBIGUOUS, "null"),
-        (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
-        (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
-        (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),
-        (r"^[-+]?[0-9]{1,3}(,[0-9]{3}){2,}$", f"replace({bare}, ',', '')"),
-        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+$", f"replace(replace({bare}, '.', ''), ',', '.')"),
-        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
-    ]
-    branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
-    return f"try_cast(case {branches} end as decimal(18, 2))"
-
-
-_AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
-
-
-def _empty(column: SourceColumn) -> str:
-    kinds = {
-        "integer": "integer",
-        "number": "double",
-        "money": "decimal(18, 2)",
-        "date": "timestamp",
-        "flag": "boolean",
-        "list": "varchar[]",
-    }
-    return _enum(column) if column.type == "category" and column.values else kinds.get(column.type, "varchar")
-
 
 def read_rows(source: Source, scan: str, file: TableFile) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
@@ -162,7 +52,7 @@ def read_rows(source: Source, scan: str, file: TableFile) -> str:
     items = []
     for name, column in source.columns.items():
         header = file.columns.get(name)
-        value = parsed(column, quote(header), file.native.get(header)) if header else f"cast(null as {_empty(column)})"
+        value = parsed(column, quote(header), file.native.get(header)) if header else f"cast(null as {empty(column)})"
         items.append(f"{value} as {quote(name)}")
         items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
     items.append(f"parse_filename({quote(FILE_COLUMN)}) as source_file")
@@ -277,11 +167,11 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
     columns = [f"{code} as {key}", "cast(date as date) as date"]
     for column, item in source.columns.items():
         if item.type == "category" and item.values:
-            columns.append(f"cast({quote(column)} as {_enum(item)}) as {quote(column)}")
+            columns.append(f"cast({quote(column)} as {enumeration(item)}) as {quote(column)}")
     checks = [
         ("no_id", f"{key} is null"),
         ("bad_date", "date is null"),
-        ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(_AMBIGUOUS)})"),
+        ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
         ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),

@@ -1,0 +1,117 @@
+"""Read one cell as a value of its column's type: SQL over the cell as it was written."""
+
+from nextbest.plan.stage import text
+from nextbest.playbook.model import SourceColumn
+
+_DAY_FIRST = ("%d{0}%m{0}{1}", "%d{0}%m{0}{1} %H:%M", "%d{0}%m{0}{1} %H:%M:%S")
+DATES = {
+    r"^[0-9]{4}[-/.]?[0-9]{2}": ("%Y.%m.%d", "%Y/%m/%d", "%Y%m%d"),
+    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}([^0-9]|$)": [f.format(mark, "%Y") for mark in "./-" for f in _DAY_FIRST],
+    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}([^0-9]|$)": [f.format(mark, "%y") for mark in "./-" for f in _DAY_FIRST],
+}
+"""What a date looks like → its formats, beside ISO 8601. Days come before months, as everywhere in the region."""
+
+AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
+"""`1,234` or `1.234`: a thousand or one."""
+
+_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
+
+
+def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
+    """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file."""
+    if native not in (None, "VARCHAR"):
+        return _from_native(column, raw, str(native))
+    trimmed = f"nullif(trim({raw}, ' \t\u00a0'), '')"
+    match column.type:
+        case "id":
+            return f"regexp_replace({trimmed}, '^([0-9]+)\\.0+$', '\\1')"
+        case "category":
+            return _category(column, trimmed)
+        case "integer":
+            # Whole years, points: what has not come yet does not count, and no number is no number.
+            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
+            return f"case when isfinite({number}) then try_cast(floor({number}) as integer) end"
+        case "money":
+            return _amount(trimmed)
+        case "date":
+            return _date(trimmed)
+        case "flag":
+            yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
+            return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
+        case "list":
+            # Also as other programs write lists: ["a", "b"], {a, b}.
+            bare = f"regexp_replace({trimmed}, '^[\\[{{(]|[\\]}})]$', '', 'g')"
+            items = f"list_transform(string_split_regex({bare}, '[;|,]'), lambda x: lower(trim(x, ' \t\"''«»')))"
+            return f"list_filter({items}, lambda x: x <> '')"
+        case _:
+            return trimmed
+
+
+def _from_native(column: SourceColumn, raw: str, native: str) -> str:
+    kinds = {"integer": "integer", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
+    if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
+        return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
+    if column.type in kinds:
+        return f"try_cast({raw} as {kinds[column.type]})"
+    if column.type == "list" and native.endswith("[]"):
+        return f"list_transform({raw}, lambda x: lower(trim(cast(x as varchar))))"
+    if column.type == "id" and native.endswith(("INT", "INTEGER")):
+        return f"cast({raw} as varchar)"
+    if column.type == "id" and native in ("DOUBLE", "FLOAT"):  # a column of whole numbers with a gap in it
+        whole = f"isfinite({raw}) and {raw} = floor({raw})"
+        return f"case when {whole} then cast(try_cast({raw} as hugeint) as varchar) else cast({raw} as varchar) end"
+    return parsed(column, f"cast({raw} as varchar)", None)
+
+
+def enumeration(column: SourceColumn) -> str:
+    """The type of a category with known values; '?' stands for any other."""
+    return f"enum({', '.join(text(value) for value in column.values)}, '?')"
+
+
+def _category(column: SourceColumn, trimmed: str) -> str:
+    """A known value in the playbook's spelling, whatever the case, and '?' for any other; as it stands without a list."""
+    if not column.values:
+        return trimmed
+    spelling = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
+    folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {enumeration(column)})"
+    return f"coalesce(try_cast({trimmed} as {enumeration(column)}), {folded}, case when {trimmed} is not null then '?' end)"
+
+
+def _date(trimmed: str) -> str:
+    branches: list[str] = []
+    for pattern, formats in DATES.items():
+        listed = ", ".join(text(item) for item in formats)
+        value = f"try_strptime({trimmed}, [{listed}])"
+        if not branches:
+            value = f"coalesce(try_cast({trimmed} as timestamp), {value})"
+        branches.append(f"when regexp_matches({trimmed}, {text(pattern)}) then {value}")
+    return f"case {' '.join(branches)} end"
+
+
+def _amount(trimmed: str) -> str:
+    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` and `1.234` are ambiguous and stay null."""
+    bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
+    cases = [
+        (AMBIGUOUS, "null"),
+        (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
+        (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
+        (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),
+        (r"^[-+]?[0-9]{1,3}(,[0-9]{3}){2,}$", f"replace({bare}, ',', '')"),
+        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+$", f"replace(replace({bare}, '.', ''), ',', '.')"),
+        (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
+    ]
+    branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
+    return f"try_cast(case {branches} end as decimal(18, 2))"
+
+
+def empty(column: SourceColumn) -> str:
+    """The type of a column that the files lack."""
+    kinds = {
+        "integer": "integer",
+        "number": "double",
+        "money": "decimal(18, 2)",
+        "date": "timestamp",
+        "flag": "boolean",
+        "list": "varchar[]",
+    }
+    return enumeration(column) if column.type == "category" and column.values else kinds.get(column.type, "varchar")
