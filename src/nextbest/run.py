@@ -1,13 +1,22 @@
 """What a run left behind, as tables that a notebook shows."""
 
 import json
-from functools import cached_property
+from datetime import date
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from nextbest.errors import Problem, UsageError
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.load import load
+
+
+@lru_cache(maxsize=16)
+def _book(folder: Path, sha256: str, as_of: str) -> Bound:
+    """Kept, because reading a playbook takes longer than all else that is asked of a run. `sha256` tells its contents apart."""
+    return bound(load(folder), date.fromisoformat(as_of))
 
 
 class Run:
@@ -26,6 +35,11 @@ class Run:
         """run.json: hashes, versions, as-of day, counts, problems, timings."""
         record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return record
+
+    @property
+    def book(self) -> Bound:
+        """The playbook that the run was made with, bound for its day."""
+        return _book(self.folder / "playbook", self.record["playbook"]["sha256"], self.record["as_of"])
 
     @property
     def recommendations(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from nextbest.rules.functions import FUNCTIONS
 
 ROOT = Path(nextbest.__file__).parent
 LAYERS = [
-    {"errors", "settings"},
+    {"errors", "settings", "words"},
     {"rules", "measure"},
     {"playbook"},
     {"intake", "run"},

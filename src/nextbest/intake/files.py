@@ -28,6 +28,7 @@ SIGNATURES = {
     b"<!DO": ("a web page", "export the table as CSV or Parquet"),
     b"<htm": ("a web page", "export the table as CSV or Parquet"),
 }
+_NO_COLUMN = "not a table of this kind: none of its columns is known"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,24 @@ def _owner(path: Path, sources: Mapping[str, Source]) -> str | None:
         (source for source, item in sources.items() if any(fnmatch.fnmatchcase(stem, pattern) for pattern in item.files)),
         None,
     )
+
+
+def source_of(path: Path, sources: Mapping[str, Source]) -> str:
+    """Which source a file belongs to: by its name, or else by its columns. Raises DataError where it is no source's."""
+    named = _owner(path, sources)
+    if named is not None:
+        return named
+    known: dict[str, int] = {}
+    problems: list[Problem] = []
+    for name, source in sources.items():
+        try:
+            known[name] = len(_inspect(name, source, path).columns)
+        except DataError as error:
+            problems += error.problems
+    if not known:
+        told = dict.fromkeys(problem for problem in problems if not problem.what.startswith(("column", _NO_COLUMN)))
+        raise DataError(list(told)) if told else _refuse(path, "its columns fit none of the tables", f"the tables: {', '.join(sources)}")
+    return max(known, key=lambda name: known[name])
 
 
 def _refuse(path: Path, what: str, fix: str = "") -> DataError:
@@ -234,7 +253,7 @@ def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, st
     if not missing:
         return known
     if not known:
-        raise _refuse(path, "not a table of this kind: none of its columns is known", f"its first line must name {', '.join(missing)}")
+        raise _refuse(path, _NO_COLUMN, f"its first line must name {', '.join(missing)}")
     free = [header for header in headers if header not in known.values()]
     problems = []
     for name in missing:

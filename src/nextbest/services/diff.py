@@ -57,7 +57,7 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
         with duckdb.connect() as connection:
             connection.execute("set enable_progress_bar = false")
             for name, run in zip(("old", "new"), runs, strict=True):
-                _first_offers(connection, name, run.folder, load(run.folder / "playbook").model)
+                _first_offers(connection, name, run.folder, run.book.model)
             books = [run.record["playbook"] for run in runs]
             found = _compared(connection, models[1], runs[1].folder, books, runs[0].record["as_of"], target)
             connection.execute(f"copy (from changes where changed or reworded) to {text(str(folder / 'changes.parquet'))} (format parquet)")

@@ -1,18 +1,17 @@
 """Explain: one customer's decision, read back from the record: why the first, why not the others, what would change it."""
 
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from nextbest.errors import Problem, UsageError
-from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, bound, keys_of
-from nextbest.playbook.load import load
+from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.playbook.reference import Row, outcome, with_own_signals
 from nextbest.rules.parse import Rule, cell
 from nextbest.run import Run
+from nextbest.words import say
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,16 @@ class OfferExplained:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """A measure of the customer's rows: what was summed (its `meaning` and `unit`), and each cell that is not empty, largest first."""
+
+    measure: str
+    meaning: str
+    unit: str
+    cells: list[Behind]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything about one customer's decision."""
 
@@ -90,6 +99,7 @@ class Explanation:
     facts: list[dict[str, str]] = field(default_factory=list)
     treatment: str | None = None
     withheld: str | None = None
+    activity: list[Activity] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
         from nextbest.report.console import explanation_html
@@ -100,7 +110,7 @@ class Explanation:
 def explain(out: str | Path, customer: str | int, language: str | None = None) -> Explanation:
     """Read one customer's decision from an output folder. Raises UsageError where the customer is not in it."""
     run = Run(Path(out))
-    book = bound(load(run.folder / "playbook"), date.fromisoformat(run.record["as_of"]))
+    book = run.book
     language = language or book.model.business.languages[0]
     if language not in book.model.business.languages:
         raise UsageError([Problem(f"--language {language}", "not a language of the playbook", ", ".join(book.model.business.languages))])
@@ -131,7 +141,21 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         facts=message.get("facts") or [],
         treatment=message.get("treatment"),
         withheld=message.get("withheld"),
+        activity=_activity(book, row, language),
     )
+
+
+def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
+    """What the customer's rows add up to over the whole time, of the measures that this playbook uses."""
+    found = []
+    for measure in (item for item in book.measures.values() if item.over == "horizon"):
+        sums = {key: row.get(cell(measure.sum, key)) for key in keys_of(book.model, measure)}
+        cells = [Behind(key, int(row.get(cell(measure.count, key)) or 0), float(total)) for key, total in sums.items() if total]
+        if measure.by != "month_back":  # months stay in their order
+            cells.sort(key=lambda item: (-item.sum, item.cell))
+        if cells:
+            found.append(Activity(measure.sum, measure.meaning[language], measure.unit, cells))
+    return found
 
 
 def _gaps(book: Bound, row: Row) -> list[str]:
@@ -222,26 +246,28 @@ def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: st
 
 def _change(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str) -> list[str]:
     """What would have to be different for this offer to come first."""
+    meaning = {name: book.model.signals[name].meaning[language] for name in offer.model.evidence.signals}
     if record["verdict"] == "held":
-        return ["it is held already"]
-    changes = [f"{item.reason}: needs {item.text}" for item in failed]
+        return [say(language, "change.held")]
+    changes = [say(language, "change.rule", reason=item.reason, rule=item.text) for item in failed]
     if record["rank"] == 1:
         second = next((item for item in ranked if item["rank"] == 2), None)
-        weakest = [
-            f"without «{book.model.signals[name].meaning[language]}» it would fall behind {second['product']}"
+        return [
+            say(language, "change.depends", signal=meaning[name], product=_product(book, second["offer"], language))
             for name in offer.model.evidence.signals
             if second and row[name] > 0 and outcome(book, offer, {**row, name: 0.0}).score < second["score"]
         ]
-        return weakest
     best = ranked[0]["score"] if ranked and ranked[0]["rank"] == 1 else None
     for name, points in offer.model.evidence.signals.items():
         if points <= 0 or row[name] >= 1 or best is None:
             continue
         would = outcome(book, offer, {**row, name: 1.0})
         if would.score > best:
-            changes.append(
-                f"«{book.model.signals[name].meaning[language]}» at full strength would put it first" + (", were it open" if failed else "")
-            )
+            changes.append(say(language, "change.signal_if_open" if failed else "change.signal", signal=meaning[name]))
     if not changes and best is not None:
-        changes.append(f"no single signal would: the first offer's score is {best:.3f}, this one's {record['score']:.3f}")
+        changes.append(say(language, "change.nothing", best=f"{best:.3f}", own=f"{record['score']:.3f}"))
     return changes
+
+
+def _product(book: Bound, offer: str, language: str) -> str:
+    return next(item.model.name[language] for item in book.offers if item.id == offer)

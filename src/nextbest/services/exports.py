@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import duckdb
 from nextbest.errors import Problem, UsageError
 from nextbest.plan.stage import quote, text
 from nextbest.plan.staging import id_column
-from nextbest.playbook.bind import bound
-from nextbest.playbook.load import load
 from nextbest.run import Run
+from nextbest.services.results import EVERYONE, Chosen, chosen_customers
 
 TABLES = {
     "recommendations": "recommendations.csv",
@@ -35,8 +33,8 @@ class LeftOut:
     salt: str = ""
 
 
-def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut()) -> Path:
-    """One table of the run as csv, parquet or xlsx, in a new temporary file, without some customers.
+def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut(), chosen: Chosen = EVERYONE) -> Path:
+    """One table of the run as csv, parquet or xlsx, in a new temporary file, without some customers. `chosen`: only of these.
 
     Text that a spreadsheet would take for a formula gets an apostrophe before it, in csv and xlsx.
     Raises UsageError for an unknown table or format, or more rows than a sheet can hold.
@@ -55,7 +53,8 @@ def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut()) -> 
         with duckdb.connect(config={"threads": 1}) as connection:
             columns = [(row[0], row[1]) for row in connection.execute(f"describe from {reader}").fetchall()]
             code = _code_in_row(run) if table == "rejects" else f"cast({quote(columns[0][0])} as varchar)"
-            rest = f"(from {reader} where {_kept(connection, code, left_out)})"
+            among = "" if chosen == EVERYONE else f" and {code} in (select customer from ({chosen_customers(run, chosen)}))"
+            rest = f"(from {reader} where {_kept(connection, code, left_out)}{among})"
             plain = ", ".join(f"{_harmless(name, kind)} as {quote(name)}" for name, kind in columns)
             if format == "parquet":
                 connection.execute(f"copy {rest} to {text(str(path))} (format parquet, compression zstd)")
@@ -85,7 +84,7 @@ def _kept(connection: duckdb.DuckDBPyConnection, code: str, left_out: LeftOut) -
 
 def _code_in_row(run: Run) -> str:
     """SQL: the customer's code in a rejected row, null in one that could not be split into cells."""
-    sources = load(run.folder / "playbook").model.business.sources.values()
+    sources = run.book.model.business.sources.values()
     keys = dict.fromkeys(id_column(source) for source in sources)
     return f"case when json_valid(row) then coalesce({', '.join(f'row ->> {text(key)}' for key in keys)}, null) end"
 
@@ -141,14 +140,13 @@ def statistics(run: Run) -> dict[str, Any]:
 
 def segments(run: Run) -> list[dict[str, Any]]:
     """Each declared segment: its size, its share of all, and the offers that come first in it."""
-    book = bound(load(run.folder / "playbook"), date.fromisoformat(run.record["as_of"]))
     found = []
     with duckdb.connect(config={"threads": 1}) as connection:
         features = f"read_parquet({text(str(run.folder / 'features.parquet'))})"
         decisions = f"read_parquet({text(str(run.folder / 'decisions.parquet'))})"
         key = quote(connection.execute(f"describe from {features}").fetchall()[0][0])
         [(total,)] = connection.execute(f"select count(*) from {features}").fetchall()
-        for name, segment in book.model.segments.items():
+        for name, segment in run.book.model.segments.items():
             among = f"select {key} from {features} where {quote(name)}"
             [(size,)] = connection.execute(f"select count(*) from ({among})").fetchall()
             firsts = connection.execute(

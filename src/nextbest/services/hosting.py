@@ -27,7 +27,7 @@ from sqlalchemy import select
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, NextbestError, Problem, StoreError, UsageError
-from nextbest.intake.files import SUFFIXES, find, to_utf8
+from nextbest.intake.files import SUFFIXES, find, source_of, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import quote
 from nextbest.playbook.load import Loaded, load
@@ -107,18 +107,19 @@ class Host:
 
     # Tables
 
-    def hand_in(self, source: str, name: str, content: BinaryIO, most: int, append: bool = False) -> dict[str, Any]:
-        """Keep a file as (part of) a table, and say what was recognised in it.
+    def hand_in(self, source: str | None, name: str, content: BinaryIO, most: int, append: bool = False) -> dict[str, Any]:
+        """Keep a file as (part of) a table, and say what was recognised in it. Without `source`, the file's name or columns tell it.
 
         Raises UsageError for an unknown table, a name that is no table file's or too large a file, DataError for what cannot be read.
         """
         sources = self.in_force().model.business.sources
-        if source not in sources:
+        if source is not None and source not in sources:
             raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(sources)}")])
-        target = self.folder / "tables" / source
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             path = Path(scratch) / safe_name(name)
             _write(content, path, most)
+            source = source or source_of(path, sources)
+            target = self.folder / "tables" / source
             found = find(None, {source: [path]}, {source: sources[source]})
             with self.one_at_a_time:
                 target.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,16 @@ class Host:
             name: sorted(path.name for path in (root / name).iterdir()) if (root / name).is_dir() else []
             for name in self.in_force().model.business.sources
         }
+
+    def take_out(self, source: str) -> list[str]:
+        """Remove the files of a table; returns their names. Raises UsageError for an unknown table."""
+        with self.one_at_a_time:
+            files = self.handed_in()
+            if source not in files:
+                raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(files)}")])
+            for name in files[source]:
+                (self.folder / "tables" / source / name).unlink(missing_ok=True)
+        return files[source]
 
     # Runs
 
@@ -289,7 +300,7 @@ def _write(content: BinaryIO, path: Path, most: int) -> None:
 
 def usual_of(run: Run) -> dict[str, float | None]:
     """What was usual among the customers of a run."""
-    names = list(load(run.folder / "playbook").model.features.population)
+    names = list(run.book.model.features.population)
     if not names:
         return {}
     with duckdb.connect() as connection:

@@ -35,6 +35,12 @@ def handed_in(desk: At_desk, key: Viewer) -> dict[str, list[str]]:
     return desk.host.handed_in()
 
 
+@router.delete("/playbooks/{playbook}/tables/{table}", summary="Remove the files of a table")
+def take_out(desk: At_desk, key: Operator, table: str) -> dict[str, list[str]]:
+    """What was decided from them stays."""
+    return {"removed": desk.host.take_out(table)}
+
+
 @router.post("/playbooks/{playbook}/jobs", status_code=202, summary="Decide for everyone in the tables handed in")
 def start(
     at: At, desk: At_desk, key: Operator, asked: JobRequest, idempotency_key: Annotated[str | None, Header(max_length=150)] = None
