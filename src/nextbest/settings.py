@@ -28,4 +28,5 @@ class ServerSettings(BaseSettings):
     rate: str = Field("6000/minute", description="requests of one key (or address) to one worker")
     cors: list[str] = Field([], description="origins of other sites whose pages may call the API")
     lease: int = Field(60, ge=3, description="seconds after which the job of a worker that died is another's")
+    console: bool = Field(False, description="whether to serve the console's pages too; for a server of one worker")
     work: bool = Field(True, description="whether this server does jobs, besides taking them")

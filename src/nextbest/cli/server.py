@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that answer requests")] = 1,
     no_keys: Annotated[bool, typer.Option("--no-keys", help="let anyone on this machine in, as admin: loopback only")] = False,
+    console: Annotated[bool | None, typer.Option(help="serve the pages too [default: where they are installed, with one worker]")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="origin of another site whose pages may call the API; may be repeated")] = None,
 ) -> None:
     """Serve the HTTP API (docs at /docs). Ctrl-C ends it: requests at work are finished, a job is given back."""
@@ -38,6 +40,7 @@ def serve(
             raise UsageError([Problem("serve", f"needs {error.name}", "pip install 'nextbest[server]'")]) from None
         if no_keys and not on_loopback(host):
             raise UsageError([Problem(f"--no-keys on {host}", "would let anyone in from outside", "make keys, or listen on 127.0.0.1")])
+        pages = _console(console, workers)
         _is_free(host, port)
         names = playbook or ["bank-kz"]
         for name in names:
@@ -45,13 +48,27 @@ def serve(
         told_to = {
             "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
             "OPEN": "true" if no_keys else "false", "CORS": json.dumps(cors) if cors else None,
+            "CONSOLE": "true" if pages else "false",
         }  # fmt: skip
         os.environ |= {f"NEXTBEST_SERVER_{name}": value for name, value in told_to.items() if value is not None}
-        out.print(f"Serving {', '.join(names)} on http://{host}:{port} (docs: http://{host}:{port}/docs)", highlight=False)
+        there = f"http://{host}:{port}"
+        out.print(f"Serving {', '.join(names)} on {there} (docs: {there}/docs)", highlight=False)
+        out.print(f"Console: {there}/console/" if pages else "Without the console.", highlight=False)
         Granian(
             "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
             log_level=LogLevels.warning, respawn_failed_workers=True,
         ).serve()  # fmt: skip
+
+
+def _console(wanted: bool | None, workers: int) -> bool:
+    """Whether to serve the pages. Raises UsageError where they are asked for and cannot be."""
+    there = find_spec("nicegui") is not None and find_spec("babel") is not None
+    if wanted and not there:
+        raise UsageError([Problem("--console", "is not installed", "pip install 'nextbest[console]'")])
+    if wanted and workers > 1:
+        fix = "serve the console with --workers 1, and the API beside it on another port, over the same workspace"
+        raise UsageError([Problem("--console", "keeps its pages in one process", fix)])
+    return there and workers == 1 if wanted is None else wanted
 
 
 def _is_free(host: str, port: int) -> None:

@@ -76,9 +76,13 @@ class OfferExplained:
 
 @dataclass(frozen=True)
 class Activity:
-    """A measure of the customer's rows: what was summed (its `meaning` and `unit`), and each cell that is not empty, largest first."""
+    """A measure of the customer's rows: what was summed (its `meaning` and `unit`) `by` what, and each cell that is not empty.
+
+    Largest first, but months, which stand from the latest back.
+    """
 
     measure: str
+    by: str
     meaning: str
     unit: str
     cells: list[Behind]
@@ -154,7 +158,7 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
         if measure.by != "month_back":  # months stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
         if cells:
-            found.append(Activity(measure.sum, measure.meaning[language], measure.unit, cells))
+            found.append(Activity(measure.sum, measure.by, measure.meaning[language], measure.unit, cells))
     return found
 
 

@@ -1,6 +1,7 @@
 """Hosting: what a server keeps for each playbook it serves. Tables handed in, runs made of them, the run in force.
 
 <folder>/<playbook>/tables/<source>/   files as they were handed in
+<folder>/<playbook>/recognised/        what was recognised in each of them
 <folder>/<playbook>/runs/<job>/        output folders of decide, with replies.db
 <folder>/<playbook>/current            the name of the run in force
 <folder>/<playbook>/approved/<sha256>/ the content of the playbook in force
@@ -8,6 +9,7 @@
 
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -107,35 +109,43 @@ class Host:
 
     # Tables
 
-    def hand_in(self, source: str | None, name: str, content: BinaryIO, most: int, append: bool = False) -> dict[str, Any]:
-        """Keep a file as (part of) a table, and say what was recognised in it. Without `source`, the file's name or columns tell it.
+    def table_of(self, name: str, path: Path) -> str:
+        """The table that a file belongs to, by its `name` or else its columns. Raises UsageError, and DataError where it is none."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            named = Path(scratch) / safe_name(name)
+            named.symlink_to(path.resolve())
+            return source_of(named, self.in_force().model.business.sources)
+
+    def hand_in(self, source: str, name: str, content: BinaryIO, most: int, append: bool = False) -> dict[str, Any]:
+        """Keep a file as (part of) a table, and say what was recognised in it.
 
         Raises UsageError for an unknown table, a name that is no table file's or too large a file, DataError for what cannot be read.
         """
         sources = self.in_force().model.business.sources
-        if source is not None and source not in sources:
+        if source not in sources:
             raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(sources)}")])
+        target = self.folder / "tables" / source
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             path = Path(scratch) / safe_name(name)
             _write(content, path, most)
-            source = source or source_of(path, sources)
-            target = self.folder / "tables" / source
             found = find(None, {source: [path]}, {source: sources[source]})
+            [file] = found.files
+            said = {
+                "table": source,
+                "columns": dict(file.columns),
+                "not_used": list(found.ignored_columns.get(source, ())),
+                "encoding": file.encoding if file.kind != "parquet" else None,
+                "bytes": path.stat().st_size,
+            }
             with self.one_at_a_time:
                 target.mkdir(parents=True, exist_ok=True)
                 if not append:
-                    for old in target.iterdir():
-                        old.unlink(missing_ok=True)
+                    self._empty(source)
                 kept = path.replace(_free(target / path.name))
-        [file] = found.files
-        return {
-            "table": source,
-            "file": kept.name,
-            "columns": dict(file.columns),
-            "not_used": list(found.ignored_columns.get(source, ())),
-            "encoding": file.encoding if file.kind != "parquet" else None,
-            "bytes": kept.stat().st_size,
-        }
+                said["file"] = kept.name
+                self._recognised(source).mkdir(parents=True, exist_ok=True)
+                (self._recognised(source) / f"{kept.name}.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+        return said
 
     def handed_in(self) -> dict[str, list[str]]:
         """Table → its files."""
@@ -151,9 +161,21 @@ class Host:
             files = self.handed_in()
             if source not in files:
                 raise UsageError([Problem(f"table {source[:40]}", "unknown", f"one of {', '.join(files)}")])
-            for name in files[source]:
-                (self.folder / "tables" / source / name).unlink(missing_ok=True)
+            self._empty(source)
         return files[source]
+
+    def recognised(self) -> list[dict[str, Any]]:
+        """What was recognised in each file handed in, as `hand_in` said it."""
+        files = [path for name in self.in_force().model.business.sources for path in sorted(self._recognised(name).glob("*.json"))]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+
+    def _recognised(self, source: str) -> Path:
+        return self.folder / "recognised" / source
+
+    def _empty(self, source: str) -> None:
+        for folder in (self.folder / "tables" / source, self._recognised(source)):
+            for old in folder.iterdir() if folder.is_dir() else ():
+                old.unlink(missing_ok=True)
 
     # Runs
 

@@ -51,6 +51,10 @@ def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
     _add_health(app, metrics)
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
+    if settings.console:
+        from nextbest.web.console.mount import add_console  # an extra of its own
+
+        add_console(app)
     app.add_middleware(Around, most_bytes=settings.most_bytes, metrics=metrics, requests=requests)
     return app
 

@@ -20,10 +20,11 @@ _LINES = 100
 MOST_JSON = 10_000_000
 """Bytes of a body that is read whole: all but files handed in."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PUBLIC = ("/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
-"""Paths that need no key."""
+PUBLIC = ("/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs", "/console")
+"""Paths that need no key; the console's pages ask for it themselves."""
 _READ = (b"x-request-id", b"content-type", b"content-length")
-_ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_ALWAYS = {b"x-content-type-options": b"nosniff", b"x-frame-options": b"DENY", b"cache-control": b"no-store"}
+"""Headers of every reply that does not say them otherwise itself."""
 _ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 log = logging.getLogger("nextbest.server")
 
@@ -110,7 +111,9 @@ class Around:
                 return
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
+                own = {name for name, _ in message["headers"]}
+                more = [(name, value) for name, value in _ALWAYS.items() if name not in own]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
             await send(message)
 
         async def answer(code: int, problems: list[Problem], more: dict[str, str] | None = None) -> None:
@@ -121,7 +124,7 @@ class Around:
         too_large = Problem("body", f"larger than {most} bytes", "split it, or raise NEXTBEST_SERVER_MOST_BYTES")
         declared = headers.get(b"content-length", b"0")
         try:
-            if scope["method"] != "OPTIONS" and not scope["path"].startswith(PUBLIC):
+            if scope["method"] != "OPTIONS" and not _is_public(scope["path"]):
                 identified(Request(scope))
             if declared.isdigit() and int(declared) > most:
                 await answer(413, [too_large])
@@ -147,6 +150,10 @@ class Around:
             took = time.perf_counter() - started
             self.metrics.count(method, route, status, took)
             self.requests.add(request_id, method, route, status, took)
+
+
+def _is_public(path: str) -> bool:
+    return path == "/" or path.startswith(PUBLIC)
 
 
 class JsonLines(logging.Formatter):

@@ -1,0 +1,1 @@
+"""The console: pages for people over the same services as the API, one page a file. Needs the extra `console`."""
