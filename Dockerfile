@@ -1,10 +1,10 @@
 # The server, as nobody, with a workspace in /data (or NEXTBEST_SERVER_WORKSPACE=postgresql://…).
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY requirements.lock requirements-server.lock pyproject.toml README.md LICENSE ./
+COPY requirements.lock requirements-server.lock requirements-console.lock pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/nextbest \
- && /opt/nextbest/bin/pip install --no-cache-dir -r requirements.lock -r requirements-server.lock "psycopg[binary]==3.3.9" \
+ && /opt/nextbest/bin/pip install --no-cache-dir -r requirements.lock -r requirements-server.lock -r requirements-console.lock "psycopg[binary]==3.3.9" \
  && /opt/nextbest/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.11-slim

@@ -37,12 +37,14 @@ bench-serve: $(VENV)/.ready-dev ## a server beside the bare framework (Debian: a
 api: $(VENV)/.ready-dev         ## schemathesis over the whole API: no server error, no reply beside its schema
 	$(BIN)/python -m pytest tests/web/test_schema.py
 
-browser: $(VENV)/.ready         ## pictures of the report, light and dark, wide and narrow (needs chromium)
+browser: $(VENV)/.ready-dev     ## the console in a real browser, and pictures of it and of the report (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python bench/pictures.py build/pictures
 	$(BIN)/nextbest demo --out build/demo
-	bench/screenshots build/demo/out/report.html build/screenshots
+	bench/screenshots build/demo/out/report.html build/pictures
 
-duckdb2: $(VENV)2/.ready-dev    ## the tests on DuckDB 2, but those of a server's processes
-	$(VENV)2/bin/python -m pytest -n 2 --ignore tests/web/test_server.py --ignore tests/web/test_schema.py
+duckdb2: $(VENV)2/.ready-dev    ## the tests that run SQL, on DuckDB 2; what a server and a screen add to it is the same
+	$(VENV)2/bin/python -m pytest -n 2 tests --ignore tests/web --ignore tests/browser --ignore tests/spec/test_docs.py
 
 reference: $(VENV)/.ready       ## docs/reference from the schema, and the JSON schemas
 	$(BIN)/python docs/make_reference.py
@@ -53,13 +55,13 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-server.lock requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-server.lock -r requirements-dev.lock
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-server.lock requirements-console.lock requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
 	touch $@
 
-$(VENV)2/.ready-dev: requirements.lock requirements-server.lock requirements-dev.lock pyproject.toml
+$(VENV)2/.ready-dev: requirements.lock requirements-server.lock requirements-console.lock requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)2
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-dev.lock
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb>=2,<3"
 	touch $@
