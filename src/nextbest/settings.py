@@ -1,6 +1,8 @@
 """What the machine allows. Set by environment: NEXTBEST_MEMORY_LIMIT=2GB, NEXTBEST_THREADS=4."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,4 +31,8 @@ class ServerSettings(BaseSettings):
     cors: list[str] = Field([], description="origins of other sites whose pages may call the API")
     lease: int = Field(60, ge=3, description="seconds after which the job of a worker that died is another's")
     console: bool = Field(False, description="whether to serve the console's pages too; for a server of one worker")
+    deliver: list[str] = Field([], description="addresses that events go to: https://… or file:///folder")
+    events: list[Literal["decision", "message"]] = Field(["decision", "message"], description="which events go to them")
+    webhook_secret: SecretStr | None = Field(None, description="that webhooks are signed with: whsec_ and base64")
+    plain_http: bool = Field(False, description="whether events may go to another machine unencrypted")
     work: bool = Field(True, description="whether this server does jobs, besides taking them")

@@ -17,7 +17,7 @@ LAYERS = [
     {"playbook"},
     {"intake", "run"},
     {"plan"},
-    {"messages", "engines"},
+    {"messages", "engines", "channels"},
     {"store"},
     {"report.html", "report.diff"},
     {"services"},

@@ -5,9 +5,13 @@ import time
 
 import pandas as pd
 import pytest
+from sqlalchemy import update
+from tests.channels.conftest import SECRET, hook  # noqa: F401
 from tests.web.conftest import Server, ended
 
 import nextbest as nb
+from nextbest.store.tables import outbox
+from nextbest.store.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +110,33 @@ def test_requests_are_answered_while_a_playbook_is_approved(tmp_path, bank):
         while time.monotonic() < until:
             assert server.ask.get("/v1/playbooks/bank-kz/customers/7/decision").status_code == 200
         assert server.ask.get("/v1/playbooks/bank-kz").json()["sha256"] != before
+
+
+def test_a_server_killed_while_it_hands_over_loses_no_event(tmp_path, larger, hook):  # noqa: F811
+    """Every message recorded comes to the receiver, whenever the server was killed; the same one again has the same key."""
+    hook.seconds = 0.01
+    options = {"DELIVER": f'["{hook.url}"]', "EVENTS": '["message"]', "WEBHOOK_SECRET": SECRET, "LEASE": "3"}
+    server = Server(tmp_path, "bank-kz", **options).start()
+    server.hand_in(larger)
+    job = ended(server.ask, server.ask.post("/v1/playbooks/bank-kz/jobs", json={"as_of": "2025-08-31"}).json())
+    assert job["state"] == "done", job
+    wait_for(lambda: len(hook.posts) > 300)
+    server.kill()
+    got = len(hook.posts)
+    with Workspace(tmp_path / "workspace") as store, store.writing() as connection:  # as if the dead one's lease had ended
+        connection.execute(update(outbox).values(lease_until=0))
+    messages = pd.read_parquet(tmp_path / "workspace/server/bank-kz/runs" / job["job_id"] / "messages.parquet")
+    due = {f"{number}-message" for number in messages.decision_id[messages.withheld.isna()]}
+    assert got < len(due)
+    with Server(tmp_path, "bank-kz", **options) as again:
+        wait_for(lambda: {post.key for post in hook.posts} == due)
+        [standing] = again.ask.get("/v1/playbooks/bank-kz/deliveries").json()
+        assert standing["set_aside"] == {}
+    assert len(hook.posts) <= len(due) + 200  # at least once, and hardly more
+
+
+def wait_for(true):
+    until = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.1)

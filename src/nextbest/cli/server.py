@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from nextbest.channels import opened
 from nextbest.cli.shared import Needed, out, told
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.load import find
 from nextbest.services import keys as key_service
+from nextbest.settings import ServerSettings
 
 key_app = typer.Typer(help="Who may use a server.", no_args_is_help=True)
 
@@ -25,6 +27,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that answer requests")] = 1,
     no_keys: Annotated[bool, typer.Option("--no-keys", help="let anyone on this machine in, as admin: loopback only")] = False,
+    deliver: Annotated[
+        list[str] | None, typer.Option(help="where decisions and messages go: https://… or file:///folder; repeatable")
+    ] = None,
     console: Annotated[bool | None, typer.Option(help="serve the pages too [default: where they are installed, with one worker]")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="origin of another site whose pages may call the API; may be repeated")] = None,
 ) -> None:
@@ -48,9 +53,13 @@ def serve(
         told_to = {
             "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
             "OPEN": "true" if no_keys else "false", "CORS": json.dumps(cors) if cors else None,
-            "CONSOLE": "true" if pages else "false",
+            "CONSOLE": "true" if pages else "false", "DELIVER": json.dumps(deliver) if deliver else None,
         }  # fmt: skip
         os.environ |= {f"NEXTBEST_SERVER_{name}": value for name, value in told_to.items() if value is not None}
+        settings = ServerSettings()
+        secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+        for address in settings.deliver:
+            opened(address, secret, settings.plain_http)  # said here, where it can be read, and not by every worker
         there = f"http://{host}:{port}"
         out.print(f"Serving {', '.join(names)} on {there} (docs: {there}/docs)", highlight=False)
         out.print(f"Console: {there}/console/" if pages else "Without the console.", highlight=False)

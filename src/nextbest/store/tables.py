@@ -170,3 +170,33 @@ approved = Table(
     Column("actor", Text, nullable=False),
 )
 """The content of each playbook that a server decides with; the content itself stands in `playbook`."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("receiver", String(16), primary_key=True),
+    Column("playbook", String(100), primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("problem", Text),
+)
+"""How far each receiver of events is in the ledger: the entry and the place in it that come next.
+`attempt`: how often it took nothing since; `next_at`: when to try again."""
+
+undelivered = Table(
+    "undelivered",
+    metadata,
+    Column("receiver", String(16), primary_key=True),
+    Column("playbook", String(100), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("event", String(12), primary_key=True),
+    Column("problem", Text, nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("again", Boolean(create_constraint=True, name="again_is_boolean"), nullable=False),
+)
+"""Events that a receiver refused, set aside so that those after them go on. `again`: to be tried once more.
+They hold nothing of the customer: the record is in the ledger, until it is erased there."""

@@ -9,11 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
+from nextbest.channels import opened
 from nextbest.errors import NextbestError, Problem, UsageError
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import Loaded, find, load
@@ -25,6 +27,7 @@ from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
 from nextbest.services.memory import WITHDRAWN
 from nextbest.services.online import Online, Rows
+from nextbest.services.outgoing import Receiver, hand_over, subscribe, waiting
 from nextbest.services.past import in_force
 from nextbest.services.replybook import Replybook
 from nextbest.settings import ServerSettings
@@ -152,6 +155,10 @@ class Desk:
         model = self.loaded.model
         return self.said.held_back(customer, model.offers.get(offer), model.business.channel)
 
+    def may_go_out(self, customer: str, offer: str | None) -> bool:
+        """Whether an event about the customer may go out now: none of one who must not be spoken of, no message that was refused."""
+        return self.said.gone(customer) is None and (offer is None or not self.held_back(customer, offer))
+
     def decide(self, rows: Rows, as_of: date, at: str | None, record: bool) -> dict[str, Any]:
         """A fresh decision for posted rows. Raises DataError, PlaybookError, StoreError, UsageError."""
         online = self._online(as_of)
@@ -188,10 +195,22 @@ class Serving:
             own = load(source).model.business.name
             host = Host(own, source, root / own, self.workspace)
             self.desks[own] = Desk(host, host.in_force())
+        self.receivers = self._receivers()
         self.keys: dict[str, Key] = {}
         self.stopping = threading.Event()
         self.ready = False
         self._threads: list[threading.Thread] = []
+
+    def _receivers(self) -> list[Receiver]:
+        """Whom events go to: every address, of every playbook. Raises UsageError with what is wrong with an address."""
+        settings = self.settings
+        secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+        channels = [(address, opened(address, secret, settings.plain_http)) for address in dict.fromkeys(settings.deliver)]
+        return [
+            Receiver(address, channel, name, tuple(settings.events), desk.may_go_out)
+            for address, channel in channels
+            for name, desk in self.desks.items()
+        ]
 
     @property
     def first(self) -> Desk:
@@ -214,10 +233,17 @@ class Serving:
     def start(self) -> None:
         """Begin to look for changes and to do jobs."""
         self.look()
-        for work in (self._looking, *([self._working] if self.settings.work else [])):
-            thread = threading.Thread(target=work, name=f"nextbest {work.__name__}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._begin("looking", self._looking)
+        if self.settings.work:
+            self._begin("working", self._working)
+            for receiver in self.receivers:
+                subscribe(self.workspace, receiver)
+                self._begin("handing over", partial(self._handing_over, receiver))
+
+    def _begin(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=f"nextbest {name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def stop(self) -> None:
         """Stop: a job at work is given back at its next stage."""
@@ -244,3 +270,13 @@ class Serving:
                     self.desks[job.playbook].host.work(job, self.stopping, self.settings.lease)
             except Exception as error:  # whatever it was, the next job has its turn
                 log.error("a job failed", extra={"what": type(error).__name__}, exc_info=not isinstance(error, NextbestError))
+
+    def _handing_over(self, receiver: Receiver) -> None:
+        while not self.stopping.wait(LOOK_SECONDS):
+            try:
+                if waiting(self.workspace, receiver):
+                    hand_over(self.workspace, receiver, self.stopping.is_set)
+            except Exception as error:  # whatever it was, the cursor is where it was
+                log.error(
+                    "events were not handed over", extra={"what": type(error).__name__}, exc_info=not isinstance(error, NextbestError)
+                )

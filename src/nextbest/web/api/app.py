@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 
 from nextbest import __version__
 from nextbest.settings import ServerSettings
-from nextbest.web.api import batch, compatible, content, decisions, people
+from nextbest.web.api import batch, compatible, content, decisions, outgoing, people
 from nextbest.web.api.access import Limiter
 from nextbest.web.api.errors import add_handlers
 from nextbest.web.api.middleware import Around, Metrics, RequestLog, log_to_stderr
@@ -46,7 +46,7 @@ def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
     metrics = Metrics()
     add_handlers(app)
     app.router.routes.append(decisions.LOOK_UP)  # before the documented route of the same path
-    for part in (decisions, content, batch, people, compatible):
+    for part in (decisions, content, batch, people, outgoing, compatible):
         app.include_router(part.router)
     _add_health(app, metrics)
     if settings.cors:
