@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-postgres proof lint bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint audit soak bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
@@ -21,6 +21,9 @@ lint: $(VENV)/.ready-dev        ## style and types
 	$(BIN)/ruff check src tests bench docs
 	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
+
+audit:                          ## the locked libraries against what is known of their vulnerabilities
+	PYTHON=$(PYTHON) .ci/audit
 
 bench: $(VENV)/.ready           ## 20M rows, 1M customers, beside the bare query
 	$(BIN)/python bench/decide.py --customers 1000000

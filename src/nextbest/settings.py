@@ -35,4 +35,5 @@ class ServerSettings(BaseSettings):
     events: list[Literal["decision", "message"]] = Field(["decision", "message"], description="which events go to them")
     webhook_secret: SecretStr | None = Field(None, description="that webhooks are signed with: whsec_ and base64")
     plain_http: bool = Field(False, description="whether events may go to another machine unencrypted")
+    traces: str | None = Field(None, description="the OpenTelemetry collector that spans go to, e.g. http://localhost:4318")
     work: bool = Field(True, description="whether this server does jobs, besides taking them")

@@ -18,6 +18,7 @@ from nextbest.web.api.access import Limiter
 from nextbest.web.api.errors import add_handlers
 from nextbest.web.api.middleware import Around, Metrics, RequestLog, log_to_stderr
 from nextbest.web.api.shapes import ProblemReply
+from nextbest.web.api.tracing import Traces
 from nextbest.web.serving import Serving
 
 ABOUT = """Decides, for every customer, what to offer next, why, worth how much, and in which words.
@@ -29,6 +30,7 @@ Everything under `/v1` is for new clients; the paths without it are those of two
 def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
     """The application, with what it serves at hand from its start to its end. `log`: where a line for each request goes."""
     requests = RequestLog(log)
+    traces = Traces(settings.traces) if settings.traces else None
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -36,6 +38,8 @@ def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
         app.state.serving.start()
         yield
         app.state.serving.stop()
+        if traces is not None:
+            traces.stop()
 
     problem: dict[str, Any] = {"model": ProblemReply, "content": {"application/problem+json": {}}}
     app: FastAPI = FastAPIOffline(
@@ -55,7 +59,7 @@ def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
         from nextbest.web.console.mount import add_console  # an extra of its own
 
         add_console(app)
-    app.add_middleware(Around, most_bytes=settings.most_bytes, metrics=metrics, requests=requests)
+    app.add_middleware(Around, most_bytes=settings.most_bytes, metrics=metrics, requests=requests, traces=traces)
     return app
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nextbest.errors import Problem
 from nextbest.web.api.access import identified
 from nextbest.web.api.errors import Refused, problem_reply
+from nextbest.web.api.tracing import Traces
 
 _LINES = 100
 MOST_JSON = 10_000_000
@@ -82,8 +83,8 @@ class TooLarge(Exception):
 class Around:
     """Around every request. The key is asked for before anything of the body is read."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int, metrics: Metrics, requests: RequestLog):
-        self.app, self.most_bytes, self.metrics, self.requests = app, most_bytes, metrics, requests
+    def __init__(self, app: ASGIApp, most_bytes: int, metrics: Metrics, requests: RequestLog, traces: Traces | None = None):
+        self.app, self.most_bytes, self.metrics, self.requests, self.traces = app, most_bytes, metrics, requests, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -150,6 +151,9 @@ class Around:
             took = time.perf_counter() - started
             self.metrics.count(method, route, status, took)
             self.requests.add(request_id, method, route, status, took)
+            if self.traces is not None:
+                ended = time.time()
+                self.traces.request(method, route, status, ended - took, ended, Request(scope).headers)
 
 
 def _is_public(path: str) -> bool:
