@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-postgres proof lint audit soak bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint audit soak soak-small bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
@@ -36,6 +36,12 @@ bench-ledger: $(VENV)/.ready    ## what a workspace adds to a run of 1M customer
 
 bench-serve: $(VENV)/.ready-dev ## a server beside the bare framework (Debian: apt-get install wrk curl)
 	$(BIN)/python bench/serve.py
+
+soak: $(VENV)/.ready-dev        ## ten minutes of mixed load on a server that is killed all the while: nothing accepted is lost
+	$(BIN)/python bench/soak.py --minutes 10
+
+soak-small: $(VENV)/.ready-dev  ## the same for half a minute
+	$(BIN)/python bench/soak.py --minutes 0.5
 
 api: $(VENV)/.ready-dev         ## schemathesis over the whole API: no server error, no reply beside its schema
 	$(BIN)/python -m pytest tests/web/test_schema.py

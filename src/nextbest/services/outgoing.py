@@ -24,7 +24,6 @@ EVENTS = ("decision", "message")
 _CHUNK = 100
 """Records between two notes of how far a receiver is: so many are handed over again after a kill."""
 _AT_ONCE = 8
-_LEASE = 180
 _FIRST_WAIT, _LONGEST_WAIT = 5, 3600
 _SET_ASIDE_AFTER = 5
 """Attempts after which what fails is set aside, where the receiver takes others beside it."""
@@ -71,16 +70,17 @@ def subscribe(workspace: Workspace, receiver: Receiver) -> None:
             connection.execute(outbox.insert().values(row))
 
 
-def hand_over(workspace: Workspace, receiver: Receiver, stopping: Callable[[], bool] = lambda: False) -> int:
+def hand_over(workspace: Workspace, receiver: Receiver, stopping: Callable[[], bool] = lambda: False, lease: int = 60) -> int:
     """Hand over what waits, until nothing does, the receiver takes nothing, or `stopping`. Returns how many events were taken.
 
-    Only one process at a time serves a receiver; where another does, nothing is done. Raises StoreError.
+    One process at a time serves a receiver, another after its `lease` (seconds) has ended; a slow one that comes back then
+    makes for the same events twice, never for a lost one. Raises StoreError.
     """
     taken = 0
     with workspace.writing() as connection:
         at = now(connection)
         free = and_(_of(receiver), outbox.c.next_at <= at, or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= at))
-        if connection.execute(update(outbox).where(free).values(lease_until=at + _LEASE)).rowcount == 0:
+        if connection.execute(update(outbox).where(free).values(lease_until=at + lease)).rowcount == 0:
             return 0
     try:
         taken += _again(workspace, receiver)
@@ -90,7 +90,7 @@ def hand_over(workspace: Workspace, receiver: Receiver, stopping: Callable[[], b
             failed = _deliver(receiver, events)
             good = len(events) - len(failed)
             taken += good
-            if not _note(workspace, receiver, failed, after, any_good=good > 0):
+            if not _note(workspace, receiver, failed, after, good > 0, lease):
                 break
     finally:
         with workspace.writing() as connection:
@@ -237,7 +237,7 @@ def _note(
             return False
         for event, why in failed:
             _set_aside(connection, receiver, event, why, at)
-        values = {"seq": after[0], "place": after[1], "attempt": 0, "next_at": 0, "problem": None, "lease_until": at + _LEASE}
+        values = {"seq": after[0], "place": after[1], "attempt": 0, "next_at": 0, "problem": None, "lease_until": at + lease}
         connection.execute(update(outbox).where(_of(receiver)).values(values))
         return True
 

@@ -275,7 +275,7 @@ class Serving:
         while not self.stopping.wait(LOOK_SECONDS):
             try:
                 if waiting(self.workspace, receiver):
-                    hand_over(self.workspace, receiver, self.stopping.is_set)
+                    hand_over(self.workspace, receiver, self.stopping.is_set, self.settings.lease)
             except Exception as error:  # whatever it was, the cursor is where it was
                 log.error(
                     "events were not handed over", extra={"what": type(error).__name__}, exc_info=not isinstance(error, NextbestError)
