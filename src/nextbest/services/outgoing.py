@@ -222,7 +222,7 @@ def _deliver(receiver: Receiver, events: list[_Event]) -> list[tuple[_Event, Und
 
 
 def _note(
-    workspace: Workspace, receiver: Receiver, failed: list[tuple[_Event, Undelivered]], after: tuple[int, int], any_good: bool
+    workspace: Workspace, receiver: Receiver, failed: list[tuple[_Event, Undelivered]], after: tuple[int, int], any_good: bool, lease: int
 ) -> bool:
     """Keep how far the receiver is; whether to go on. What was refused is set aside, what may be taken later is waited for."""
     with workspace.writing() as connection:
