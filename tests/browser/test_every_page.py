@@ -2,10 +2,12 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from tests.browser.conftest import Window
 
+import nextbest
 from nextbest.services.keys import create_key, list_keys, revoke_key
 from nextbest.words import LANGUAGES, _words
 
@@ -50,6 +52,18 @@ def test_every_act_is_reached_by_keyboard(look):
 def test_every_language_has_every_word_with_the_same_places():
     of = {language: {key: sorted(re.findall(r"\{(\w+)\}", words)) for key, words in _words(language).items()} for language in LANGUAGES}
     assert len(of) == 2 and of["en"] == of["ru"]
+
+
+def test_every_word_is_said_somewhere():
+    """A key stands in the code as it is, or its family is asked for by an f-string that ends in one of its members."""
+    code = "".join(path.read_text() for path in (Path(nextbest.__file__).parent).rglob("*.py"))
+    families = set(re.findall(r"""say\(f["']([a-z_.]+\.)\{""", code))
+    known = {
+        key
+        for key in _words("en")
+        if any(quoted in code for quoted in (f'"{key}"', f"'{key}'")) or any(key.startswith(family) for family in families)
+    }
+    assert set(_words("en")) - known == set()
 
 
 def answers(server, key, status):

@@ -167,7 +167,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        line: dict[str, Any] = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname, "event": record.msg}
+        line: dict[str, Any] = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname}
+        line["event"] = record.msg if record.name.startswith("nextbest") else record.name  # others' words may be an error's own
         line |= {name: getattr(record, name) for name in self.FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[2] is not None:
             line["at"] = [f"{frame.filename}:{frame.lineno}" for frame in _frames(record.exc_info[2])][-8:]
@@ -184,6 +185,7 @@ def log_to_stderr() -> None:
     """The server's log goes to stderr, a JSON object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    for logger, level in ((log, logging.INFO), (logging.getLogger("nicegui"), logging.WARNING)):
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

@@ -2,6 +2,7 @@
 
 import json
 from asyncio import to_thread
+from datetime import datetime
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
@@ -59,7 +60,8 @@ async def client(request: Request, playbook: str, customer: str) -> RedirectResp
                 language = (stored["message"] or {}).get("language") or model.business.languages[0]
                 text = None if withdrawn else said.message
                 broken = await to_thread(_broken, here, text, language) if text else []
-                _phone(here, said, text, broken, "withdrawn" if withdrawn else said.withheld)
+                send_at = (stored["message"] or {}).get("send_at")
+                _phone(here, said, text, broken, send_at, "withdrawn" if withdrawn else said.withheld)
         with element("div", classes="nb-columns"):
             for activity in said.activity:
                 _chart(here, activity)
@@ -126,7 +128,7 @@ def _broken(here: Here, text: str, language: str) -> list[str]:
     return failed
 
 
-def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], held: str | None) -> None:
+def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], send_at: str | None, held: str | None) -> None:
     if text is None:
         element("p", f"{here.say('client.no_message')}: {withheld(here, held or 'no_offer')}", "nb-warn")
         return
@@ -139,6 +141,8 @@ def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], h
     element(
         "p", f"{'✗' if broken else '✓'} {verdict}. {here.say('client.characters', count=len(text))}", "nb-stop" if broken else "nb-good"
     )
+    if send_at:
+        element("p", here.say("client.send_at", moment=here.moment(int(datetime.fromisoformat(send_at).timestamp()))), "nb-soft")
     if said.facts:
         element("p", f"{here.say('client.facts')}: {'; '.join(item['shown'] for item in said.facts)}", "nb-soft")
 

@@ -1,5 +1,6 @@
 """What every page has: who may see it, its head, and how a failure is told."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from nextbest.words import LANGUAGES
 
 _STYLE = (Path(__file__).parent / "look" / "console.css").read_text(encoding="utf-8")
 PRIMARY = "#1f5fbf"
+log = logging.getLogger("nextbest.server")
 
 
 def turned_away(here: Here, request: Request) -> RedirectResponse | None:
@@ -44,9 +46,10 @@ def frame(here: Here, title: str, current: str) -> Iterator[None]:
         _chosen(here, "appearance", {name: (here.say(f"look.{name}"), _setting(here, "look", name)) for name in LOOKS}, here.look)
         if here.token is not None:
             ui.link(here.say("nav.sign_out"), "/sign-out")
-    with ui.element("main").classes("nb-main").props("id=content"):
+    with element("main", classes="nb-main") as content:
         element("h1", title)
         yield
+    ui.skip_link(here.say("nav.skip"), target=content)
 
 
 def dressed(here: Here, title: str) -> None:
@@ -87,6 +90,9 @@ def told(here: Here, role: str) -> Iterator[None]:
         for problem in error.problems[:5]:
             fix = f" {here.say('error.fix', fix=problem.fix)}" if problem.fix else ""
             ui.notify(f"{problem.where}: {problem.what}.{fix}", type="negative", timeout=0, close_button="✕", multi_line=True)
+    except Exception as error:
+        log.error("unforeseen", extra={"what": type(error).__name__}, exc_info=error)
+        ui.notify(here.say("error.unforeseen"), type="negative", timeout=0, close_button="✕")
 
 
 class _Denied(Exception):
