@@ -42,6 +42,7 @@ class Load:
         self.url, self.bank, self.random = url, bank, random.Random(seed)
         self.stop = threading.Event()
         self.jobs: set[str] = set()
+        self.done: set[str] = set()
         self.outcomes: set[str] = set()
         self.consents: set[str] = set()
         self.seen: Counter[str] = Counter()
@@ -82,10 +83,23 @@ class Load:
 
     def batches(self) -> None:
         number = 1
-        while not self.stop.wait(3):
-            self.hand_in()
-            self.job(number)
-            number += 1
+        while not self.stop.wait(2):
+            if len(self.unfinished()) < 2:
+                self.hand_in()
+                self.job(number)
+                number += 1
+
+    def unfinished(self) -> list[str]:
+        """Accepted jobs that are not done, and how they stand."""
+        found = []
+        for job in sorted(self.jobs - self.done):
+            reply = self.ask("GET", f"/v1/jobs/{job}")
+            state = reply.json()["state"] if reply is not None and reply.status_code == 200 else "unknown"
+            if state == "done":
+                self.done.add(job)
+            else:
+                found.append(f"{job} {state}")
+        return found
 
     def questions(self) -> None:
         body = {
@@ -158,11 +172,13 @@ def main() -> None:
     asked = parser.parse_args()
     chance, got = random.Random(asked.seed), set[str]()
     hook = receiver(got)
-    with tempfile.TemporaryDirectory() as temp:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temp:
         folder = Path(temp)
         bank = nb.synth(300, out=folder / "bank", seed=asked.seed, rows_per_customer=60)
         address = json.dumps([f"http://127.0.0.1:{hook.server_port}/"])
-        server = Server(folder, "bank-kz", workers=2, LEASE="5", DELIVER=address, EVENTS='["message"]', WEBHOOK_SECRET=SECRET).start()
+        server = Server(
+            folder, "bank-kz", workers=2, LEASE="5", ATTEMPTS="50", DELIVER=address, EVENTS='["message"]', WEBHOOK_SECRET=SECRET
+        ).start()
         load = Load(server.url, bank, asked.seed)
         load.hand_in()
         load.job(0)
@@ -191,10 +207,7 @@ def main() -> None:
         for caller in callers:
             caller.join()
 
-        def states() -> list[str]:
-            return [load.ask("GET", f"/v1/jobs/{job}").json()["state"] for job in sorted(load.jobs)]  # type: ignore[union-attr]
-
-        until("every accepted job is done", lambda: all(state == "done" for state in states()))
+        until(f"every accepted job is done ({load.unfinished()})", lambda: not load.unfinished())
         with Workspace(folder / "workspace") as store, store.reading() as connection:
             outcomes = set(connection.execute(select(tables.outcome.c.event_id)).scalars())
             consents = set(connection.execute(select(tables.consent.c.source)).scalars())

@@ -42,6 +42,8 @@ def test_a_refusal_takes_the_text_away(look, demo):
     window = look("/p/bank-kz/clients/3")
     window.sees("opted out since the run")
     assert window.page.locator(".nb-push").count() == 0
+    window.open("/p/bank-kz/results?code=3")
+    window.sees("Customers: 10 of 59")  # nor is it in the results, or in their files
 
 
 def test_who_must_not_be_spoken_of(look, demo):

@@ -2,6 +2,8 @@
 
 import re
 import time
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from tests.browser.conftest import Window
 
 import nextbest
 from nextbest.services.keys import create_key, list_keys, revoke_key
-from nextbest.words import LANGUAGES, _words
+from nextbest.web.console.start import _stage
+from nextbest.words import LANGUAGES, _words, say
 
 PAGES = ("/p/bank-kz", "/p/bank-kz/results", "/p/bank-kz/client", "/p/bank-kz/clients/1")
 
@@ -66,6 +69,14 @@ def test_every_word_is_said_somewhere():
     assert set(_words("en")) - known == set()
 
 
+def test_every_stage_of_a_run_has_a_word(tmp_path, bank):
+    stages = []
+    bank.decide(workspace=tmp_path / "workspace", progress=lambda stage, place, stages_: stages.append(stage))
+    assert len(stages) > 10
+    for language in LANGUAGES:
+        assert all(_stage(Namespace(say=partial(say, language)), stage) for stage in stages)
+
+
 def answers(server, key, status):
     """Wait until the server knows how it stands with a key."""
     until = time.monotonic() + 15
@@ -80,15 +91,18 @@ def test_keys_open_the_console_and_close_it(served, browser):
     viewer, ended = create_key("anna", "viewer", workspace=place), create_key("boris", "operator", workspace=place)
     answers(server, viewer, 200)
     answers(server, ended, 200)
-    window = Window(browser, server).open()
+    window = Window(browser, server).open("/p/bank-kz/results?sure=50")
     window.sees("Sign in")
     window.page.get_by_label("API key").fill("nb_wrong")
     window.page.keyboard.press("Enter")
     window.sees("This key is not known")
     window.page.get_by_label("API key").fill(viewer)
     window.page.keyboard.press("Enter")
+    window.sees("Who gets what")  # where it was going
+    window.open("/p/bank-kz")
     window.sees("From tables to offers")
     assert window.page.get_by_role("button").count() == 0  # a viewer looks
+    assert all(cookie["httpOnly"] for cookie in window.context.cookies() if cookie["name"] == "nextbest_key")
     assert viewer not in window.page.evaluate("document.cookie + document.documentElement.innerHTML")
     window.page.get_by_role("link", name="Sign out").click()
     window.page.get_by_label("API key").fill(ended)

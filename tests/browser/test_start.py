@@ -19,6 +19,7 @@ def test_the_demo_bank_in_one_click(look, demo):
         window.sees(text)
     window.page.reload()
     window.sees("transactions.csv")
+    window.page.locator("button:enabled", has_text="Decide").wait_for()  # when the day is known
     assert window.page.get_by_label("As of").input_value() == "2025-08-31"
     assert window.rows(1)[0][2:] == ["done", "60"]
 

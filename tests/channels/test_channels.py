@@ -100,5 +100,19 @@ def test_addresses_that_are_refused(address, secret, what):
     assert what in str(error.value) and "pass@" not in str(error.value) and "hunter2" not in str(error.value)
 
 
+def test_a_slow_receiver_is_waited_for(hook):
+    hook.seconds = 6  # longer than it may take to connect
+    opened(hook.url, SECRET).deliver(Delivery("k", b"{}"))
+    assert [post.key for post in hook.posts] == ["k"]
+
+
+def test_a_folder_by_its_address(tmp_path):
+    opened(f"file://{tmp_path}/a%20b").deliver(Delivery("k", b"{}"))
+    assert (tmp_path / "a b" / "k.json").read_bytes() == b"{}" and [path.name for path in (tmp_path / "a b").iterdir()] == ["k.json"]
+    assert (tmp_path / "a b" / "k.json").stat().st_mode & 0o044  # whoever collects is another account
+    with pytest.raises(UsageError):
+        opened(f"file://{tmp_path}/a#b")
+
+
 def test_plain_http_where_it_is_allowed():
     opened("http://bank.example/hook", SECRET, plain_http=True)

@@ -109,7 +109,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., TestClient]]:
     def started(**options: Any) -> TestClient:
         place = options.pop("workspace", None) or str(tmp_path_factory.mktemp("workspace"))
         app = create_app(ServerSettings(**{"workspace": place, "playbooks": ["bank-kz", "private-bank"], "open": True, **options}))
-        client = TestClient(app, raise_server_exceptions=False)
+        client = TestClient(app, raise_server_exceptions=False, base_url="http://127.0.0.1")
         client.__enter__()
         clients.append(client)
         return client

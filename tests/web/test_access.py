@@ -118,7 +118,7 @@ def test_requests_have_ids(start):
 def test_metrics_and_logs_hold_no_customer(tmp_path):
     stream = io.StringIO()
     app = create_app(ServerSettings(workspace=str(tmp_path / "workspace"), open=True), stream)
-    with TestClient(app) as ask:
+    with TestClient(app, base_url="http://127.0.0.1") as ask:
         ask.get("/v1/playbooks/bank-kz/customers/SECRET77/decision")
         metrics = ask.get("/metrics").text
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -194,3 +194,11 @@ def test_cors_only_where_it_is_set(start):
 def test_loopback():
     assert on_loopback("127.0.0.1") and on_loopback("::1") and on_loopback("localhost")
     assert not on_loopback("0.0.0.0") and not on_loopback("192.168.1.5") and not on_loopback("bank.kz")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1:8000", 200), ("localhost", 200), ("[::1]:8000", 200), ("evil.example", 403), ("[", 403)]
+)
+def test_an_open_server_answers_to_its_own_names_only(start, host, status):
+    """A site whose name is made to point to this machine would else have its visitors' browsers ask in its stead."""
+    assert start().get("/v1/playbooks", headers={"host": host}).status_code == status

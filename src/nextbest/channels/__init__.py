@@ -1,6 +1,6 @@
 """Ways out: where decisions and messages are handed to. One file per kind; `base` says what a channel is."""
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nextbest.channels.base import Channel
 from nextbest.errors import Problem, UsageError
@@ -14,10 +14,10 @@ def opened(address: str, secret: str | None = None, plain_http: bool = False) ->
     """
     parts = urlsplit(address)
     shown = f"{parts.scheme}://{parts.hostname or ''}"
-    if parts.scheme == "file" and not parts.netloc and parts.path not in ("", "/"):
+    if parts.scheme == "file" and not parts.netloc and parts.path not in ("", "/") and not parts.query and not parts.fragment:
         from nextbest.channels.file import Folder
 
-        return Folder(parts.path)
+        return Folder(unquote(parts.path))
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise UsageError([Problem(f"deliver to {shown}", "no address that can be delivered to", "https://host/path or file:///folder")])
     if parts.username or parts.password:

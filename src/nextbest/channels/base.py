@@ -16,11 +16,14 @@ class Delivery:
 
 
 class Undelivered(Exception):
-    """The delivery was not taken. `again`: whether it may be taken later. `what` holds nothing of the delivery."""
+    """The delivery was not taken. `again`: whether it may be taken later; `busy`: that the delivery itself is not to blame.
 
-    def __init__(self, what: str, again: bool):
+    `what` holds nothing of the delivery.
+    """
+
+    def __init__(self, what: str, again: bool, busy: bool = False):
         super().__init__(what)
-        self.what, self.again = what, again
+        self.what, self.again, self.busy = what, again, busy
 
 
 class Channel(Protocol):

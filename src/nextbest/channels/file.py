@@ -2,7 +2,8 @@
 
 import os
 import re
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from nextbest.channels.base import Delivery, Undelivered
@@ -17,13 +18,20 @@ class Folder:
     def deliver(self, delivery: Delivery) -> None:
         """Write the file; one that is there already is written anew, to the same end. Raises Undelivered."""
         name = re.sub(r"[^\w.-]", "_", delivery.key)
+        scratch = self.folder / f".{name}-{secrets.token_hex(4)}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, scratch = tempfile.mkstemp(prefix=".", dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
+            with scratch.open("wb") as file:
                 file.write(delivery.body)
                 file.flush()
-                os.fsync(handle)
-            Path(scratch).replace(self.folder / f"{name}.json")
+                os.fsync(file.fileno())
+            scratch.replace(self.folder / f"{name}.json")
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # so that the name, too, outlives a loss of power
+            finally:
+                os.close(folder)
         except OSError as error:
-            raise Undelivered(f"the folder cannot be written ({error.strerror})", again=True) from None
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            raise Undelivered(f"the folder cannot be written ({error.strerror})", again=True, busy=True) from None

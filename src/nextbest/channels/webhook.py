@@ -11,7 +11,7 @@ import urllib3
 from nextbest.channels.base import Delivery, Undelivered
 from nextbest.errors import Problem, UsageError
 
-_AGAIN = {408, 409, 425, 429}
+_AGAIN, _BUSY = {408, 409, 425, 429}, {408, 429, 503}
 _FEWEST_BYTES, _PREFIX = 24, "whsec_"
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 15.0
 
@@ -24,7 +24,7 @@ class Webhook:
 
     def __init__(self, address: str, secret: str | None):
         self.address, self.secret = address, _bytes_of(secret)
-        self.pool = urllib3.PoolManager(retries=False, maxsize=16, timeout=urllib3.Timeout(_CONNECT_SECONDS, _ANSWER_SECONDS))
+        self.pool = urllib3.PoolManager(retries=False, maxsize=16, timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_ANSWER_SECONDS))
 
     def deliver(self, delivery: Delivery) -> None:
         """Post it. Any 2xx takes it; 5xx, 408, 409, 425, 429 and a silent receiver may take it later. Raises Undelivered.
@@ -42,9 +42,9 @@ class Webhook:
         try:
             status = self.pool.request("POST", self.address, body=delivery.body, headers=headers, redirect=False).status
         except urllib3.exceptions.HTTPError as error:
-            raise Undelivered(f"the receiver cannot be reached ({type(error).__name__})", again=True) from None
+            raise Undelivered(f"the receiver cannot be reached ({type(error).__name__})", again=True, busy=True) from None
         if not 200 <= status < 300:
-            raise Undelivered(f"the receiver answered {status}", again=status >= 500 or status in _AGAIN)
+            raise Undelivered(f"the receiver answered {status}", again=status >= 500 or status in _AGAIN, busy=status in _BUSY)
 
 
 def signature(secret: bytes, key: str, at: str, body: bytes) -> str:

@@ -28,10 +28,10 @@ KEYS = {"playbook": "business", "voice": "voices"}
 """What a base's `take` names by file → the part of the model."""
 OPTIONAL = ("segments",)
 BASE = "base"
+"""The folder in which a playbook's copy carries the playbook that it stands on."""
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The same in C, many times as fast, where PyYAML was built with it."""
 _DEEPEST = 2000
-"""The folder in which a playbook's copy carries the playbook that it stands on."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Explain: one customer's decision, read back from the record: why the first, why not the others, what would change it."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ class Explanation:
     treatment: str | None = None
     withheld: str | None = None
     activity: list[Activity] = field(default_factory=list)
+    language: str | None = None
+    send_at: datetime | None = None
 
     def _repr_html_(self) -> str:
         from nextbest.report.console import explanation_html
@@ -146,6 +149,8 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         treatment=message.get("treatment"),
         withheld=message.get("withheld"),
         activity=_activity(book, row, language),
+        language=message.get("language"),
+        send_at=message["send_at"].replace(tzinfo=UTC) if message.get("send_at") else None,
     )
 
 

@@ -1,8 +1,6 @@
 """What a run holds, for people and other programs: tables as files, statistics, segments."""
 
 import tempfile
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import duckdb
 
 from nextbest.errors import Problem, UsageError
 from nextbest.plan.stage import quote, text
-from nextbest.plan.staging import id_column
 from nextbest.run import Run
-from nextbest.services.results import EVERYONE, Chosen, chosen_customers
+from nextbest.services.left_out import NOBODY, LeftOut, kept
+from nextbest.services.results import EVERYONE, Chosen, chosen_customers, code_in_row
 
 TABLES = {
     "recommendations": "recommendations.csv",
@@ -24,16 +22,7 @@ MOST_IN_A_SHEET = 1_048_575
 """Rows under the header in one sheet of Excel."""
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Customers that an export must not hold: by code, and by the salted hash that is kept of those erased."""
-
-    codes: Collection[str] = ()
-    erased: Collection[str] = ()
-    salt: str = ""
-
-
-def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut(), chosen: Chosen = EVERYONE) -> Path:
+def export(run: Run, table: str, format: str, left_out: LeftOut = NOBODY, chosen: Chosen = EVERYONE) -> Path:
     """One table of the run as csv, parquet or xlsx, in a new temporary file, without some customers. `chosen`: only of these.
 
     Text that a spreadsheet would take for a formula gets an apostrophe before it, in csv and xlsx.
@@ -52,9 +41,9 @@ def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut(), cho
     try:
         with duckdb.connect(config={"threads": 1}) as connection:
             columns = [(row[0], row[1]) for row in connection.execute(f"describe from {reader}").fetchall()]
-            code = _code_in_row(run) if table == "rejects" else f"cast({quote(columns[0][0])} as varchar)"
+            code = code_in_row(run) if table == "rejects" else f"cast({quote(columns[0][0])} as varchar)"
             among = "" if chosen == EVERYONE else f" and {code} in (select customer from ({chosen_customers(run, chosen)}))"
-            rest = f"(from {reader} where {_kept(connection, code, left_out)}{among})"
+            rest = f"(from {reader} where {kept(connection, code, left_out)}{among})"
             plain = ", ".join(f"{_harmless(name, kind)} as {quote(name)}" for name, kind in columns)
             if format == "parquet":
                 connection.execute(f"copy {rest} to {text(str(path))} (format parquet, compression zstd)")
@@ -66,27 +55,6 @@ def export(run: Run, table: str, format: str, left_out: LeftOut = LeftOut(), cho
         path.unlink(missing_ok=True)
         raise
     return path
-
-
-def _kept(connection: duckdb.DuckDBPyConnection, code: str, left_out: LeftOut) -> str:
-    """SQL: whether a row may go out."""
-    tests = ["true"]
-    for name, values in (("codes", left_out.codes), ("erased", left_out.erased)):
-        if values:
-            connection.execute(f"create table {name} (value varchar)")
-            connection.executemany(f"insert into {name} values (?)", [[value] for value in values])
-    if left_out.codes:
-        tests.append(f"{code} not in (from codes)")
-    if left_out.erased:
-        tests.append(f"sha256({text(left_out.salt + ':')} || {code}) not in (from erased)")
-    return " and ".join(f"coalesce({test}, true)" for test in tests)
-
-
-def _code_in_row(run: Run) -> str:
-    """SQL: the customer's code in a rejected row, null in one that could not be split into cells."""
-    sources = run.book.model.business.sources.values()
-    keys = dict.fromkeys(id_column(source) for source in sources)
-    return f"case when json_valid(row) then coalesce({', '.join(f'row ->> {text(key)}' for key in keys)}, null) end"
 
 
 def _harmless(name: str, kind: str) -> str:

@@ -18,7 +18,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +33,7 @@ from nextbest.intake.files import SUFFIXES, find, source_of, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import quote
 from nextbest.playbook.load import Loaded, load
+from nextbest.playbook.model import Business
 from nextbest.run import Run
 from nextbest.services import jobs
 from nextbest.services.check import check
@@ -59,6 +60,7 @@ class Host:
     source: Path
     folder: Path
     workspace: Workspace
+    _day: tuple[Any, date | None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         (self.folder / "tables").mkdir(parents=True, exist_ok=True)
@@ -165,9 +167,16 @@ class Host:
         return files[source]
 
     def recognised(self) -> list[dict[str, Any]]:
-        """What was recognised in each file handed in, as `hand_in` said it."""
-        files = [path for name in self.in_force().model.business.sources for path in sorted(self._recognised(name).glob("*.json"))]
-        return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        """The files handed in, each with what was recognised in it (nothing, where it was handed in before that was kept)."""
+        found = []
+        for table, files in self.handed_in().items():
+            for name in files:
+                said = self._recognised(table) / f"{name}.json"
+                own = self.folder / "tables" / table / name
+                with suppress(FileNotFoundError):  # taken out meanwhile
+                    nothing = {"table": table, "file": name, "columns": {}, "not_used": [], "bytes": own.stat().st_size}
+                    found.append(json.loads(said.read_text(encoding="utf-8")) if said.exists() else nothing)
+        return found
 
     def _recognised(self, source: str) -> Path:
         return self.folder / "recognised" / source
@@ -262,9 +271,16 @@ class Host:
 
     def last_day(self) -> date:
         """The last day with activity in the tables handed in; today where there is none. Raises DataError for what cannot be read."""
-        loaded = self.in_force()
-        business, last = loaded.model.business, None
-        files = {name: [self.folder / "tables" / name / file for file in listed] for name, listed in self.handed_in().items() if listed}
+        business = self.in_force().model.business
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            files = self._linked(Path(scratch))
+            known = tuple((str(path.stat().st_ino), path.stat().st_mtime_ns) for paths in files.values() for path in paths)
+            if self._day is None or self._day[0] != known:
+                self._day = known, self._last_day(business, files)
+            return self._day[1] or datetime.now(UTC).date()
+
+    def _last_day(self, business: Business, files: dict[str, list[Path]]) -> date | None:
+        last = None
         dated = {name: business.sources[name] for name in files if any(c.type == "date" for c in business.sources[name].columns.values())}
         found = find(None, {name: files[name] for name in dated}, dated)
         with tempfile.TemporaryDirectory() as temp, DuckDBEngine(Path(temp)) as engine:
@@ -275,7 +291,7 @@ class Host:
                     rows = staging.read_rows(source, scan, file)
                     [(day,)] = engine.rows(f"select max(cast({quote(column)} as date)) from ({rows}) where {quote(column)} < {today}")
                     last = max(filter(None, (last, day)), default=None)
-        return last or datetime.now(UTC).date()
+        return last
 
     def forget(self, customer: str) -> int:
         """Take a customer out of the outputs of every run kept; returns how many rows went."""

@@ -16,7 +16,6 @@ from nextbest.errors import Problem, UsageError
 from nextbest.store.tables import job as table
 from nextbest.store.workspace import Workspace, now
 
-MOST_ATTEMPTS = 5
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
@@ -66,8 +65,8 @@ def latest(workspace: Workspace, playbooks: Iterable[str], limit: int = 50) -> l
         return [_state(row) for row in connection.execute(rows)]
 
 
-def claim(workspace: Workspace, playbooks: Iterable[str], lease: int) -> JobState | None:
-    """Take the next job of these playbooks, for the length of a lease (seconds)."""
+def claim(workspace: Workspace, playbooks: Iterable[str], lease: int, attempts: int = 5) -> JobState | None:
+    """Take the next job of these playbooks, for the length of a lease (seconds). After so many attempts that died it has failed."""
     own = table.c.playbook.in_(list(playbooks))
     with workspace.reading() as connection:  # most looks find nothing, and a look holds nobody up
         if connection.execute(select(func.count()).where(own, table.c.state.in_([WAITING, RUNNING]))).scalar_one() == 0:
@@ -78,7 +77,7 @@ def claim(workspace: Workspace, playbooks: Iterable[str], lease: int) -> JobStat
         found = connection.execute(select(table).where(own, open_).order_by(table.c.created, table.c.job_id).limit(1)).one_or_none()
         if found is None:
             return None
-        if found.cancelling or found.attempt >= MOST_ATTEMPTS:
+        if found.cancelling or found.attempt >= attempts:
             gave_up = [{"where": "job", "what": f"its worker died {found.attempt} times", "fix": "look into the server's log"}]
             state, problems = (CANCELLED, []) if found.cancelling else (FAILED, gave_up)
             _set(connection, found.job_id, state=state, finished=at, lease_until=None, problems=json.dumps(problems))

@@ -6,10 +6,12 @@ each receiver is, so that recording costs nothing more, and a receiver that slee
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
@@ -25,8 +27,8 @@ _CHUNK = 100
 """Records between two notes of how far a receiver is: so many are handed over again after a kill."""
 _AT_ONCE = 8
 _FIRST_WAIT, _LONGEST_WAIT = 5, 3600
-_SET_ASIDE_AFTER = 5
-"""Attempts after which what fails is set aside, where the receiver takes others beside it."""
+_MOST_ATTEMPTS = 5
+"""After which an event that fails, while others are taken, stands aside until somebody asks for it. A busy receiver's do not count."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,13 @@ class Receiver:
 
 @dataclass(frozen=True)
 class _Event:
-    """One record's event, and where in the ledger the record is."""
+    """One record's event, and where in the ledger the record is. Without a delivery it may not be said any more."""
 
     seq: int
     place: int
     kind: str
-    delivery: Delivery
+    delivery: Delivery | None
+    attempt: int = 0
 
 
 def subscribe(workspace: Workspace, receiver: Receiver) -> None:
@@ -79,33 +82,34 @@ def hand_over(workspace: Workspace, receiver: Receiver, stopping: Callable[[], b
     taken = 0
     with workspace.writing() as connection:
         at = now(connection)
+        held = at + lease
         free = and_(_of(receiver), outbox.c.next_at <= at, or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= at))
-        if connection.execute(update(outbox).where(free).values(lease_until=at + lease)).rowcount == 0:
+        if connection.execute(update(outbox).where(free).values(lease_until=held)).rowcount == 0:
             return 0
     try:
-        taken += _again(workspace, receiver)
-        for events, after in _waiting(workspace, receiver):
+        for events, after in chain(_waiting(workspace, receiver), _again(workspace, receiver)):
             if stopping():
                 break
-            failed = _deliver(receiver, events)
-            good = len(events) - len(failed)
-            taken += good
-            if not _note(workspace, receiver, failed, after, good > 0, lease):
+            failed = _deliver(receiver, [event for event in events if event.delivery])
+            taken += sum(event.delivery is not None for event in events) - len(failed)
+            held, go_on = _note(workspace, receiver, events, failed, after, held, lease)
+            if not go_on:
                 break
     finally:
         with workspace.writing() as connection:
-            connection.execute(update(outbox).where(_of(receiver)).values(lease_until=None))
+            connection.execute(update(outbox).where(_of(receiver), outbox.c.lease_until == held).values(lease_until=None))
     return taken
 
 
 def waiting(workspace: Workspace, receiver: Receiver) -> bool:
-    """Whether anything may be waiting: the quick look."""
+    """Whether anything waits that may be handed over now: the quick look, which holds nobody up."""
     with workspace.reading() as connection:
         at = connection.execute(select(outbox).where(_of(receiver))).one_or_none()
-        if at is None:
+        if at is None or max(at.next_at, at.lease_until or 0) > time.time():
             return False
         more = select(entry.c.seq).where(entry.c.seq >= at.seq).limit(1)
-        again = select(undelivered.c.seq).where(_aside(receiver), undelivered.c.again.is_(True)).limit(1)
+        due = and_(undelivered.c.again.is_(True), undelivered.c.next_at <= time.time())
+        again = select(undelivered.c.seq).where(_aside(receiver), due).limit(1)
         return connection.execute(more).first() is not None or connection.execute(again).first() is not None
 
 
@@ -131,7 +135,7 @@ def try_again(workspace: Workspace, receiver: Receiver) -> int:
     """Hand over again, soon, what was set aside, and wait no longer for a receiver that failed; returns how many events."""
     with workspace.writing() as connection:
         connection.execute(update(outbox).where(_of(receiver)).values(next_at=0))
-        return connection.execute(update(undelivered).where(_aside(receiver)).values(again=True)).rowcount
+        return connection.execute(update(undelivered).where(_aside(receiver)).values(again=True, attempt=0, next_at=0)).rowcount
 
 
 def _head(connection: Connection) -> int:
@@ -155,7 +159,7 @@ def _waiting(workspace: Workspace, receiver: Receiver) -> Iterator[tuple[list[_E
         with workspace.reading() as connection:
             head = _head(connection)
             among = and_(entry.c.seq.between(seq, head), entry.c.kind == "decision")
-            row = connection.execute(select(entry).where(among).order_by(entry.c.seq).limit(1)).one_or_none()
+            row = connection.execute(select(entry.c.seq, entry.c.header).where(among).order_by(entry.c.seq).limit(1)).one_or_none()
         if row is None:
             if head >= seq:
                 seq, place = head + 1, 0
@@ -164,7 +168,9 @@ def _waiting(workspace: Workspace, receiver: Receiver) -> Iterator[tuple[list[_E
         if row.seq > seq:
             seq, place = row.seq, 0
         if header["playbook"]["name"] == receiver.playbook:
-            texts = ledger.unpacked(row.content)["record"].slice(place)
+            with workspace.reading() as connection:
+                content = connection.execute(select(entry.c.content).where(entry.c.seq == row.seq)).scalar_one()
+            texts = ledger.unpacked(content)["record"].slice(place)
             for start in range(0, len(texts), _CHUNK):
                 part = texts.slice(start, _CHUNK).to_pylist()
                 for own, text in enumerate(part, place + start):
@@ -212,6 +218,7 @@ def _deliver(receiver: Receiver, events: list[_Event]) -> list[tuple[_Event, Und
 
     def one(event: _Event) -> tuple[_Event, Undelivered] | None:
         try:
+            assert event.delivery is not None
             receiver.channel.deliver(event.delivery)
         except Undelivered as why:
             return event, why
@@ -222,56 +229,74 @@ def _deliver(receiver: Receiver, events: list[_Event]) -> list[tuple[_Event, Und
 
 
 def _note(
-    workspace: Workspace, receiver: Receiver, failed: list[tuple[_Event, Undelivered]], after: tuple[int, int], any_good: bool, lease: int
-) -> bool:
-    """Keep how far the receiver is; whether to go on. What was refused is set aside, what may be taken later is waited for."""
+    workspace: Workspace,
+    receiver: Receiver,
+    events: list[_Event],
+    failed: list[tuple[_Event, Undelivered]],
+    after: tuple[int, int] | None,
+    held: int,
+    lease: int,
+) -> tuple[int, bool]:
+    """Keep how far the receiver is; returns the new end of the lease, and whether to go on. `after` is None for what came again.
+
+    Where it took nothing at all, it is where it was, and waited for. Else it goes on, and what failed stands aside: to be
+    tried again, or, where it was refused or failed too often, until somebody asks for it.
+    """
+    due = sum(event.delivery is not None for event in events)
+    down = after is not None and 0 < due == len(failed) and all(why.again for _, why in failed)
     with workspace.writing() as connection:
         at = now(connection)
         attempt = connection.execute(select(outbox.c.attempt).where(_of(receiver))).scalar_one()
-        hopeless = any_good and attempt >= _SET_ASIDE_AFTER
-        later = [(event, why) for event, why in failed if why.again and not hopeless]
-        if later:
+        values: dict[str, Any] = {"lease_until": at + lease}
+        if down:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
-            values = {"attempt": attempt + 1, "next_at": at + wait, "problem": later[0][1].what}
-            connection.execute(update(outbox).where(_of(receiver)).values(values))
-            return False
-        for event, why in failed:
-            _set_aside(connection, receiver, event, why, at)
-        values = {"seq": after[0], "place": after[1], "attempt": 0, "next_at": 0, "problem": None, "lease_until": at + lease}
-        connection.execute(update(outbox).where(_of(receiver)).values(values))
-        return True
+            values |= {"attempt": attempt + 1, "next_at": at + wait, "problem": failed[0][1].what}
+        elif after is not None:
+            busy = next((why.what for _, why in failed if why.busy), None)  # it takes some: no faster, then
+            values |= {"seq": after[0], "place": after[1], "attempt": 0, "next_at": at + _FIRST_WAIT if busy else 0, "problem": busy}
+        if connection.execute(update(outbox).where(_of(receiver), outbox.c.lease_until == held).values(values)).rowcount == 0:
+            return held, False  # too slow: another process serves the receiver now
+        if after is None:
+            for event in events:
+                connection.execute(delete(undelivered).where(_own(receiver, event)))
+        if not down:
+            for event, why in failed:
+                _set_aside(connection, receiver, event, why, at)
+        return at + lease, not values.get("next_at")
 
 
 def _set_aside(connection: Connection, receiver: Receiver, event: _Event, why: Undelivered, at: int) -> None:
-    own = and_(_aside(receiver), undelivered.c.seq == event.seq, undelivered.c.place == event.place, undelivered.c.event == event.kind)
-    connection.execute(delete(undelivered).where(own))
+    attempt = event.attempt + (not why.busy)
+    wait = min(_LONGEST_WAIT, _FIRST_WAIT * 6**attempt)
+    connection.execute(delete(undelivered).where(_own(receiver, event)))
     row = {
         "receiver": receiver.name, "playbook": receiver.playbook, "seq": event.seq, "place": event.place, "event": event.kind,
-        "problem": why.what, "happened": at, "again": False,
+        "problem": why.what, "happened": at, "attempt": attempt, "next_at": at + wait, "again": why.again and attempt < _MOST_ATTEMPTS,
     }  # fmt: skip
     connection.execute(undelivered.insert().values(row))
 
 
-def _again(workspace: Workspace, receiver: Receiver) -> int:
-    """Hand over what was set aside and shall be tried again."""
+def _own(receiver: Receiver, event: _Event) -> Any:
+    u = undelivered.c
+    return and_(_aside(receiver), u.seq == event.seq, u.place == event.place, u.event == event.kind)
+
+
+def _again(workspace: Workspace, receiver: Receiver) -> Iterator[tuple[list[_Event], None]]:
+    """What stands aside and shall be tried again, once."""
     u = undelivered.c
     with workspace.reading() as connection:
-        rows = connection.execute(
-            select(undelivered).where(_aside(receiver), u.again.is_(True)).order_by(u.seq, u.place).limit(_CHUNK)
-        ).all()
-        events = [event for row in rows for event in _one(connection, receiver, row.seq, row.place) if event.kind == row.event]
-    failed = _deliver(receiver, events)
-    with workspace.writing() as connection:
-        at = now(connection)
-        for row in rows:
-            own = and_(_aside(receiver), u.seq == row.seq, u.place == row.place, u.event == row.event)
-            connection.execute(delete(undelivered).where(own))
-        for event, why in failed:
-            _set_aside(connection, receiver, event, why, at)
-    return len(events) - len(failed)
+        waits = select(undelivered).where(_aside(receiver), u.again.is_(True), u.next_at <= time.time()).order_by(u.seq, u.place, u.event)
+        rows = connection.execute(waits).all()
+    for start in range(0, len(rows), _CHUNK):
+        with workspace.reading() as connection:
+            yield [_one(connection, receiver, row) for row in rows[start : start + _CHUNK]], None
 
 
-def _one(connection: Connection, receiver: Receiver, seq: int, place: int) -> list[_Event]:
-    row = connection.execute(select(entry).where(entry.c.seq == seq)).one()
-    text = ledger.unpacked(row.content)["record"][place].as_py()
-    return list(_events(receiver, seq, place, json.loads(row.header), json.loads(text))) if text is not None else []
+def _one(connection: Connection, receiver: Receiver, row: Any) -> _Event:
+    """An event that stood aside: without a delivery, if its record was erased or may not be spoken of any more."""
+    found = connection.execute(select(entry).where(entry.c.seq == row.seq)).one()
+    text = ledger.unpacked(found.content)["record"][row.place].as_py()
+    header = json.loads(found.header)
+    events = _events(receiver, row.seq, row.place, header, json.loads(text)) if text is not None else ()
+    delivery = next((event.delivery for event in events if event.kind == row.event), None)
+    return _Event(row.seq, row.place, row.event, delivery, row.attempt)

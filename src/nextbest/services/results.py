@@ -9,6 +9,7 @@ import duckdb
 from nextbest.plan.stage import quote, text
 from nextbest.plan.staging import id_column
 from nextbest.run import Run
+from nextbest.services.left_out import NOBODY, LeftOut, kept
 
 SORTS = ("customer", "product", "benefit", "confidence")
 BINS = 10
@@ -38,7 +39,16 @@ class Found:
     total: int
 
 
-def page(run: Run, chosen: Chosen, *, sort: str = "customer", descending: bool = False, offset: int = 0, limit: int = 25) -> Found:
+def page(
+    run: Run,
+    chosen: Chosen,
+    left_out: LeftOut = NOBODY,
+    *,
+    sort: str = "customer",
+    descending: bool = False,
+    offset: int = 0,
+    limit: int = 25,
+) -> Found:
     """A row per customer: customer, offer, product, benefit (a month), confidence (0 to 100), message, withheld.
 
     Ties are in the order of the codes. Raises ValueError for an unknown `sort`.
@@ -47,12 +57,13 @@ def page(run: Run, chosen: Chosen, *, sort: str = "customer", descending: bool =
         raise ValueError(f"sort is one of {', '.join(SORTS)}")
     way = "desc nulls last" if descending else "asc nulls last"
     with _connected() as connection:
-        counted = connection.execute(f"select count(*) from ({chosen_customers(run, chosen)})").fetchall()[0][0]
-        total = connection.execute(f"select count(*) from {_table(run, 'features')}").fetchall()[0][0]
+        listed = _listed(connection, run, chosen, left_out)
+        counted = connection.execute(f"select count(*) from ({listed})").fetchall()[0][0]
+        total = connection.execute(f"select count(*) from ({_listed(connection, run, EVERYONE, left_out)})").fetchall()[0][0]
         order = f"place {'desc' if descending else 'asc'}" if sort == "customer" else f"{quote(sort)} {way}, place"
         # Texts are long: they are fetched for the rows of the page alone.
         found = connection.execute(
-            f"with shown as (from ({chosen_customers(run, chosen)}) order by {order} limit {int(limit)} offset {int(offset)}) "
+            f"with shown as (from ({listed}) order by {order} limit {int(limit)} offset {int(offset)}) "
             f"select shown.* exclude (place), m.message, m.withheld from shown left join {_table(run, 'messages')} as m "
             f"on cast(m.{_key(run)} as varchar) = shown.customer order by {order}"
         )
@@ -60,41 +71,44 @@ def page(run: Run, chosen: Chosen, *, sort: str = "customer", descending: bool =
         return Found([dict(zip(names, row, strict=True)) for row in found.fetchall()], counted, total)
 
 
-def first_offers(run: Run, chosen: Chosen) -> list[dict[str, Any]]:
+def first_offers(run: Run, chosen: Chosen, left_out: LeftOut = NOBODY) -> list[dict[str, Any]]:
     """Per offer that comes first for someone chosen: offer, product, customers, median benefit; the most frequent first."""
     with _connected() as connection:
         found = connection.execute(
-            f"select offer, any_value(product), count(*), median(benefit) from ({chosen_customers(run, chosen)}) "
+            f"select offer, any_value(product), count(*), median(benefit) from ({_listed(connection, run, chosen, left_out)}) "
             "where offer is not null group by offer order by 3 desc, 1"
         ).fetchall()
     return [{"offer": row[0], "product": row[1], "customers": row[2], "benefit": float(row[3])} for row in found]
 
 
-def confidences(run: Run, chosen: Chosen) -> list[int]:
+def confidences(run: Run, chosen: Chosen, left_out: LeftOut = NOBODY) -> list[int]:
     """How many of those chosen have a first offer of confidence 0–10, 10–20, … 90–100."""
     with _connected() as connection:
         counted: Sequence[tuple[int, int]] = connection.execute(
             f"select least(cast(floor(confidence / {100 / BINS}) as integer), {BINS - 1}), count(*) "
-            f"from ({chosen_customers(run, chosen)}) where confidence is not null group by 1"
+            f"from ({_listed(connection, run, chosen, left_out)}) where confidence is not null group by 1"
         ).fetchall()
     return [dict(counted).get(place, 0) for place in range(BINS)]
 
 
-def odd_rows(run: Run) -> list[dict[str, Any]]:
+def odd_rows(run: Run, left_out: LeftOut = NOBODY) -> list[dict[str, Any]]:
     """Each kind of odd row: table, problem, column, rows, kept, advice (as in run.json), and an example as it was written."""
     with _connected() as connection:
-        examples = {
-            (source, problem): (file, row)
-            for source, problem, file, row in connection.execute(
-                f"select source, problem, min(source_file), min(row) from {_table(run, 'rejects')} group by 1, 2"
-            ).fetchall()
-        }
-    found = []
-    for item in run.record["problems"]:
-        named = f"{item['problem']}:{item['column']}" if item["column"] else item["problem"]
-        file, row = examples.get((item["table"], named), (None, None))
-        found.append({**item, "file": file, "example": row})
-    return found
+        may = kept(connection, code_in_row(run), left_out)
+        select = f"select source, problem, min(row) from {_table(run, 'rejects')} where {may} group by 1, 2"
+        found = connection.execute(select).fetchall()
+    examples = {(source, problem): row for source, problem, row in found}
+    return [
+        {**item, "example": examples.get((item["table"], item["problem"] + (f":{item['column']}" if item["column"] else "")))}
+        for item in run.record["problems"]
+    ]
+
+
+def code_in_row(run: Run) -> str:
+    """SQL: the customer's code in a rejected row, null in one that could not be split into cells."""
+    sources = run.book.model.business.sources.values()
+    keys = dict.fromkeys(id_column(source) for source in sources)
+    return f"case when json_valid(row) then coalesce({', '.join(f'row ->> {text(key)}' for key in keys)}, null) end"
 
 
 def chosen_customers(run: Run, chosen: Chosen) -> str:
@@ -117,6 +131,11 @@ def chosen_customers(run: Run, chosen: Chosen) -> str:
         f"from {_table(run, 'features')} as f left join {_table(run, 'decisions')} as d "
         f"on d.{_key(run)} = f.{_key(run)} and d.rank = 1 where {' and '.join(tests)}"
     )
+
+
+def _listed(connection: duckdb.DuckDBPyConnection, run: Run, chosen: Chosen, left_out: LeftOut) -> str:
+    """SQL: those chosen of whom may be spoken: the same for the page, its charts and its files."""
+    return f"from ({chosen_customers(run, chosen)}) where {kept(connection, 'customer', left_out)}"
 
 
 def _key(run: Run) -> str:

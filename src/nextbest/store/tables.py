@@ -196,7 +196,9 @@ undelivered = Table(
     Column("event", String(12), primary_key=True),
     Column("problem", Text, nullable=False),
     Column("happened", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
     Column("again", Boolean(create_constraint=True, name="again_is_boolean"), nullable=False),
 )
-"""Events that a receiver refused, set aside so that those after them go on. `again`: to be tried once more.
+"""Events that a receiver did not take while it took others, set aside so that those after them go on. `again`: to be tried again.
 They hold nothing of the customer: the record is in the ledger, until it is erased there."""

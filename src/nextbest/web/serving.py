@@ -22,9 +22,9 @@ from nextbest.playbook.load import Loaded, find, load
 from nextbest.playbook.model import Offer
 from nextbest.services import jobs
 from nextbest.services.decide import moment_of
-from nextbest.services.exports import LeftOut
 from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
+from nextbest.services.left_out import LeftOut
 from nextbest.services.memory import WITHDRAWN
 from nextbest.services.online import Online, Rows
 from nextbest.services.outgoing import Receiver, hand_over, subscribe, waiting
@@ -183,7 +183,7 @@ class Desk:
 
 
 class Serving:
-    """All that a worker serves. Two threads work beside the requests: one looks for changes, one does jobs."""
+    """All that a worker serves. Beside the requests, a thread looks for changes, one does jobs, and one for each receiver hands over."""
 
     def __init__(self, settings: ServerSettings, every_second: Callable[[], None] = lambda: None):
         self.settings, self.every_second = settings, every_second
@@ -265,7 +265,7 @@ class Serving:
     def _working(self) -> None:
         while not self.stopping.wait(LOOK_SECONDS / 2):
             try:
-                job = jobs.claim(self.workspace, self.desks, self.settings.lease)
+                job = jobs.claim(self.workspace, self.desks, self.settings.lease, self.settings.attempts)
                 if job is not None:
                     self.desks[job.playbook].host.work(job, self.stopping, self.settings.lease)
             except Exception as error:  # whatever it was, the next job has its turn

@@ -64,6 +64,8 @@ def _identify(request: Request) -> Key:
     limiter: Limiter = request.app.state.limiter
     if here.settings.open:
         limiter.count(address)
+        if not asked_on_loopback(request):
+            raise Refused(403, "host", "this server is open to its own machine only", "ask for it as http://127.0.0.1 or http://localhost")
         return ANYONE
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
@@ -133,6 +135,14 @@ Viewer = Annotated[Key, Depends(needs("viewer"))]
 Operator = Annotated[Key, Depends(needs("operator"))]
 Approver = Annotated[Key, Depends(needs("approver"))]
 Admin = Annotated[Key, Depends(needs("admin"))]
+
+
+def asked_on_loopback(request: Request) -> bool:
+    """Whether the request names this machine: a site whose own name is made to point here would have its visitors' browsers ask."""
+    try:
+        return on_loopback(request.url.hostname or "")
+    except ValueError:
+        return False
 
 
 def on_loopback(host: str) -> bool:

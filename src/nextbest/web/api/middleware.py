@@ -20,6 +20,8 @@ from nextbest.web.api.tracing import Traces
 _LINES = 100
 MOST_JSON = 10_000_000
 """Bytes of a body that is read whole: all but files handed in."""
+MOST_FORM = 10_000
+"""Bytes of a form that anyone may send."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLIC = ("/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs", "/console")
 """Paths that need no key; the console's pages ask for it themselves."""
@@ -96,6 +98,8 @@ class Around:
         request_id = given.decode("latin-1") if _ID.match(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         most = self.most_bytes if headers.get(b"content-type", b"").startswith(b"multipart/") else min(self.most_bytes, MOST_JSON)
+        if scope["path"].endswith("/sign-in"):
+            most = MOST_FORM
         started, status, size = time.perf_counter(), 0, 0
 
         async def bounded() -> Message:

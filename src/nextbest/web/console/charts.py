@@ -45,4 +45,5 @@ def _series(here: Here, values: Sequence[float], place: str) -> dict[str, object
 
 def _drawn(title: str, options: dict[str, object], rows: int = 6) -> None:
     chart = ui.echart({"animation": False, "textStyle": {"fontFamily": _FONT}, **options}, renderer="svg").classes("nb-chart")
-    chart.style(f"height: {max(6, 2 * min(rows, 15) + 1)}rem").props(f'role=img aria-label="{title}"')
+    chart.style(f"height: {max(6, 2 * min(rows, 15) + 1)}rem").props("role=img")
+    chart.props["aria-label"] = title

@@ -1,21 +1,18 @@
 """Client: one customer's decision: who they are, the best offers and why, why not the others, and the message as it will be seen."""
 
-import json
 from asyncio import to_thread
-from datetime import datetime
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nextbest.errors import UsageError
+from nextbest.run import Run
 from nextbest.services.explain import Activity, Behind, Explanation, Failed, OfferExplained, explain
 from nextbest.services.lint import failed_of
-from nextbest.services.memory import WITHDRAWN
 from nextbest.web.console.charts import lying_bars, standing_bars
-from nextbest.web.console.frame import element, facts, frame, turned_away
+from nextbest.web.console.frame import element, facts, frame, turned_away, withheld
 from nextbest.web.console.here import Here, here_of
-from nextbest.web.console.results import withheld
 
 _MOST_BARS = 12
 _MOST_BEHIND = 4
@@ -32,7 +29,7 @@ async def find(request: Request, playbook: str) -> RedirectResponse | None:
     return None
 
 
-@ui.page("/p/{playbook}/clients/{customer:path}")
+@ui.page("/p/{playbook}/clients/{customer:path}", response_timeout=30)
 async def client(request: Request, playbook: str, customer: str) -> RedirectResponse | None:
     """The page of one customer."""
     here = here_of(request, playbook)
@@ -43,25 +40,27 @@ async def client(request: Request, playbook: str, customer: str) -> RedirectResp
         if here.desk.said.gone(customer):
             element("p", here.say("client.gone"), "nb-warn")
             return None
-        try:
-            stored = json.loads(await to_thread(here.desk.stored, customer))
-            said = await to_thread(explain, here.desk.host.run().folder, customer, here.content)
-        except UsageError:
-            element("p", here.say("client.unknown" if here.desk.run else "nothing_yet"), "nb-warn")
+        if here.desk.host.current is None:
+            element("p", here.say("nothing_yet"), "nb-warn")
             return None
-        withdrawn = (stored["message"] or {}).get("withheld") == WITHDRAWN
-        model = here.desk.host.run().book.model
+        found = here.desk.host.run()
+        model = (await to_thread(lambda: found.book)).model
+        language = here.language if here.language in model.business.languages else model.business.languages[0]
+        try:
+            said = await to_thread(explain, found.folder, customer, language)
+        except UsageError:
+            element("p", here.say("client.unknown"), "nb-warn")
+            return None
+        withdrawn = said.message is not None and here.desk.held_back(customer, said.offers[0].offer)
         with element("div", classes="nb-columns"):
             with element("section"):
                 element("h2", here.say("client.profile"))
                 facts(_profile(here, said))
             with element("section"):
                 element("h2", here.say("client.phone"))
-                language = (stored["message"] or {}).get("language") or model.business.languages[0]
                 text = None if withdrawn else said.message
-                broken = await to_thread(_broken, here, text, language) if text else []
-                send_at = (stored["message"] or {}).get("send_at")
-                _phone(here, said, text, broken, send_at, "withdrawn" if withdrawn else said.withheld)
+                broken = await to_thread(_broken, found, text, said.language) if text else []
+                _phone(here, said, text, broken, "withdrawn" if withdrawn else said.withheld)
         with element("div", classes="nb-columns"):
             for activity in said.activity:
                 _chart(here, activity)
@@ -121,14 +120,14 @@ def _chart(here: Here, activity: Activity) -> None:
         draw(here, title, labels, [item.sum for item in cells])
 
 
-def _broken(here: Here, text: str, language: str) -> list[str]:
+def _broken(run: Run, text: str, language: str | None) -> list[str]:
     """The editorial rules that the text breaks: it is checked anew, as anyone's text would be."""
-    run = here.desk.host.run()
-    [failed] = failed_of([text], run.folder / "playbook", language, run.book.model.business.channel)
+    business = run.book.model.business
+    [failed] = failed_of([text], run.folder / "playbook", language or business.languages[0], business.channel)
     return failed
 
 
-def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], send_at: str | None, held: str | None) -> None:
+def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], held: str | None) -> None:
     if text is None:
         element("p", f"{here.say('client.no_message')}: {withheld(here, held or 'no_offer')}", "nb-warn")
         return
@@ -141,8 +140,8 @@ def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], s
     element(
         "p", f"{'✗' if broken else '✓'} {verdict}. {here.say('client.characters', count=len(text))}", "nb-stop" if broken else "nb-good"
     )
-    if send_at:
-        element("p", here.say("client.send_at", moment=here.moment(int(datetime.fromisoformat(send_at).timestamp()))), "nb-soft")
+    if said.send_at:
+        element("p", here.say("client.send_at", moment=here.moment(int(said.send_at.timestamp()))), "nb-soft")
     if said.facts:
         element("p", f"{here.say('client.facts')}: {'; '.join(item['shown'] for item in said.facts)}", "nb-soft")
 
@@ -207,4 +206,4 @@ def _behind(here: Here, behind: list[Behind], currency: str) -> str:
         )
         for item in largest[:_MOST_BEHIND]
     ]
-    return "; ".join([*shown, *([here.say("client.more", count=len(largest) - _MOST_BEHIND)] if len(largest) > _MOST_BEHIND else [])])
+    return "; ".join([*shown, *([here.say("page.more", count=len(largest) - _MOST_BEHIND)] if len(largest) > _MOST_BEHIND else [])])

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from nicegui import app as pages
 from starlette.concurrency import run_in_threadpool
 
@@ -27,13 +27,13 @@ async def download(
     message: str = "any",
     sure: float = 0.0,
 ) -> Response:
-    """One table as a file. Who may not see it is sent to sign in; what cannot be made is sent back to the results."""
+    """One table as a file. Who may not see it is sent to sign in; what cannot be made says why."""
     here = here_of(request, playbook)
     if (away := turned_away(here, request)) is not None:
         return away
     chosen = chosen_of(code, tuple(offers or ()), segment, message, sure)
     try:
         path = await run_in_threadpool(export, here.desk.host.run(), table, format, here.desk.left_out(table), chosen)
-    except NextbestError:
-        return RedirectResponse(request.scope.get("root_path", "") + here.path("results"), 303)
+    except NextbestError as error:
+        return PlainTextResponse("\n".join(f"{item.where}: {item.what}. {item.fix}" for item in error.problems), 422)
     return sent(path, f"{playbook}-{table}.{format}")

@@ -17,6 +17,7 @@ from nextbest.words import LANGUAGES
 
 _STYLE = (Path(__file__).parent / "look" / "console.css").read_text(encoding="utf-8")
 PRIMARY = "#1f5fbf"
+_HELD_BY = ("profiling", "consent", "no_text", "withdrawn", "suppressed", "erased", "no_offer")
 log = logging.getLogger("nextbest.server")
 
 
@@ -24,7 +25,7 @@ def turned_away(here: Here, request: Request) -> RedirectResponse | None:
     """Where to go instead, for whom the page is not: to sign in, or to a playbook that the key opens."""
     root = request.scope.get("root_path", "")
     if here.key is None:
-        return RedirectResponse(f"{root}/sign-in", 303)
+        return RedirectResponse(f"{root}/sign-in?back={quote(asked(request))}", 303)
     if here.playbook not in here.playbooks:
         return RedirectResponse(f"{root}{here.path(playbook=here.playbooks[0])}" if here.playbooks else f"{root}/sign-in", 303)
     return None
@@ -34,7 +35,8 @@ def turned_away(here: Here, request: Request) -> RedirectResponse | None:
 def frame(here: Here, title: str, current: str) -> Iterator[None]:
     """The page around its content: name, ways to the other pages, playbook, language and appearance."""
     dressed(here, title)
-    with ui.header().classes("nb-head"), ui.element("nav").classes("nb-nav").props(f'aria-label="{here.say("title")}"'):
+    with ui.header().classes("nb-head"), element("nav", classes="nb-nav") as nav:
+        nav.props["aria-label"] = here.say("title")
         ui.link(here.say("title"), here.path()).classes("nb-name")
         for name, parts in (("start", ()), ("results", ("results",)), ("client", ("client",))):
             link = ui.link(here.say(f"nav.{name}"), here.path(*parts))
@@ -42,8 +44,8 @@ def frame(here: Here, title: str, current: str) -> Iterator[None]:
                 link.props('aria-current="page"')
         ui.space()
         _chosen(here, "playbook", {name: (name, here.path(playbook=name)) for name in here.playbooks}, here.playbook)
-        _chosen(here, "language", {name: (name.upper(), _setting(here, "language", name)) for name in LANGUAGES}, here.language)
-        _chosen(here, "appearance", {name: (here.say(f"look.{name}"), _setting(here, "look", name)) for name in LOOKS}, here.look)
+        _chosen(here, "language", {name: (name.upper(), _setting("language", name)) for name in LANGUAGES}, here.language)
+        _chosen(here, "appearance", {name: (here.say(f"look.{name}"), _setting("look", name)) for name in LOOKS}, here.look)
         if here.token is not None:
             ui.link(here.say("nav.sign_out"), "/sign-out")
     with element("main", classes="nb-main") as content:
@@ -61,31 +63,40 @@ def dressed(here: Here, title: str) -> None:
     ui.add_head_html(f'<script>document.documentElement.lang = "{here.language}"</script>')
 
 
-def _setting(here: Here, what: str, value: str) -> str:
-    back = ui.context.client.request.url.path if ui.context.client.request else "/"
-    return f"/set?{what}={value}&back={quote(back)}"
+def asked(request: Request) -> str:
+    """What was asked for: path and query."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _setting(what: str, value: str) -> str:
+    return f"/set?{what}={value}&back={quote(asked(ui.context.client.request))}"
 
 
 def _chosen(here: Here, what: str, options: dict[str, tuple[str, str]], current: str) -> None:
     """Links, of which one is taken."""
     if len(options) < 2:
         return
-    with ui.element("div").classes("nb-choice").props(f'role=group aria-label="{here.say(f"nav.{what}")}"'):
+    with element("div", classes="nb-choice").props("role=group") as choice:
+        choice.props["aria-label"] = here.say(f"nav.{what}")
         for name, (label, path) in options.items():
             link = ui.link(label, path)
             if name == current:
                 link.props('aria-current="true"')
 
 
-@contextmanager
-def told(here: Here, role: str) -> Iterator[None]:
-    """Around an act: it is not begun without the role, and a failure is shown with its mending."""
-    try:
-        if not here.may(role):
-            raise _Denied
-        yield
-    except _Denied:
+def allowed(here: Here, role: str) -> bool:
+    """Whether the key allows an act now; where it does not, that is said."""
+    if not here.may(role):
         ui.notify(here.say("denied"), type="warning")
+        return False
+    return True
+
+
+@contextmanager
+def told(here: Here) -> Iterator[None]:
+    """Around an act: a failure is shown with its mending."""
+    try:
+        yield
     except NextbestError as error:
         for problem in error.problems[:5]:
             fix = f" {here.say('error.fix', fix=problem.fix)}" if problem.fix else ""
@@ -95,8 +106,9 @@ def told(here: Here, role: str) -> Iterator[None]:
         ui.notify(here.say("error.unforeseen"), type="negative", timeout=0, close_button="✕")
 
 
-class _Denied(Exception):
-    """The key does not allow it."""
+def withheld(here: Here, rule: str) -> str:
+    """Why there is no message, in words."""
+    return here.say(f"withheld.{rule}") if rule in _HELD_BY else here.say("withheld.other", rule=rule.replace("_", " "))
 
 
 def element(tag: str, text: str = "", classes: str = "") -> TextElement:

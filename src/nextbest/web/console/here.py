@@ -11,7 +11,7 @@ from fastapi import Request
 from nicegui import app as pages
 
 from nextbest.services.keys import Key, digest
-from nextbest.web.api.access import ANYONE
+from nextbest.web.api.access import ANYONE, asked_on_loopback
 from nextbest.web.serving import Desk, Serving
 from nextbest.words import LANGUAGES, say
 
@@ -29,12 +29,13 @@ class Here:
     playbook: str
     language: str
     look: str
+    local: bool
 
     @property
     def key(self) -> Key | None:
         """Whose page it is; None where the key is not known or has ended."""
         if self.serving.settings.open:
-            return ANYONE
+            return ANYONE if self.local else None
         known = self.serving.keys.get(digest(self.token)) if self.token else None
         return known if known and known.revoked is None else None
 
@@ -52,12 +53,6 @@ class Here:
     def desk(self) -> Desk:
         """The playbook's desk."""
         return self.serving.desks[self.playbook]
-
-    @property
-    def content(self) -> str:
-        """The language of names and reasons: the page's, where the playbook speaks it."""
-        languages = self.desk.loaded.model.business.languages
-        return self.language if self.language in languages else languages[0]
 
     def say(self, word: str, **values: object) -> str:
         """Words of the page, in its language."""
@@ -89,4 +84,4 @@ def here_of(request: Request, playbook: str = "") -> Here:
         language = next((name for name in asked if name in LANGUAGES), "en")
     look = given.get(LOOK_COOKIE, "auto")
     serving: Serving = pages.state.api.state.serving
-    return Here(serving, given.get(KEY_COOKIE), playbook, language, look if look in LOOKS else "auto")
+    return Here(serving, given.get(KEY_COOKIE), playbook, language, look if look in LOOKS else "auto", asked_on_loopback(request))

@@ -11,7 +11,7 @@ from nicegui import ui
 
 from nextbest.services.results import BINS, SORTS, Chosen, confidences, first_offers, page
 from nextbest.web.console.charts import lying_bars, standing_bars
-from nextbest.web.console.frame import cards, element, frame, plain_table, told, turned_away
+from nextbest.web.console.frame import allowed, cards, element, frame, plain_table, told, turned_away, withheld
 from nextbest.web.console.here import PLACE, Here, here_of
 
 _ROWS = 25
@@ -54,12 +54,13 @@ async def results(
             element("p", f"{here.say('nothing_yet')} {here.say('nothing_yet.fix')}")
             return None
         found = here.desk.host.run()
+        await to_thread(lambda: found.book)  # read once, beside the other requests
         day, name = found.record["as_of"], found.record["playbook"]["name"]
         element("p", here.say("results.as_of", day=day, playbook=name), "nb-soft")
         counts = {name: count for name, count in found.record["counts"]["customers"].items() if count or name in ("scored", "with_message")}
         cards([(here.number(count), here.say(f"count.{name}")) for name, count in counts.items()])
         view = _View(here, chosen_of(code, tuple(offers or ()), segment, message, sure))
-        await view.show()
+        ui.timer(0.05, view.show, once=True)  # a million customers take a while, and the page is there meanwhile
     return None
 
 
@@ -68,6 +69,7 @@ class _View:
 
     def __init__(self, here: Here, chosen: Chosen):
         self.here, self.chosen, self.sort, self.descending, self.first, self.rows = here, chosen, "customer", False, 0, _ROWS
+        self.asked = 0
         model = here.desk.host.run().book.model
         self.names = {offer.id: here.text(offer.name) for offer in model.offers.values()}
         element("h2", here.say("results.filter"))
@@ -113,42 +115,46 @@ class _View:
 
     async def show(self) -> None:
         """Everything that the filter finds."""
-        with told(self.here, "viewer"):
+        here, chosen = self.here, self.chosen
+        if not allowed(here, "viewer"):
+            return
+        with told(here):
             await self.show_rows()
-            host, chosen = self.here.desk.host, self.chosen
-            offers = await to_thread(first_offers, host.run(), chosen)
-            sure = await to_thread(confidences, host.run(), chosen)
+            found = here.desk.host.run(), chosen, here.desk.left_out("recommendations")
+            offers, sure = await to_thread(first_offers, *found), await to_thread(confidences, *found)
+            if chosen != self.chosen:
+                return  # a later filter shows its own
             self._show_charts(offers, sure)
             self.files.clear()
             with self.files:
-                element("span", self.here.say("results.export"))
+                element("span", here.say("results.export"))
                 for kind in ("csv", "xlsx", "parquet"):
                     query = address_of(chosen)
-                    path = self.here.path("download", "recommendations") + f"?format={kind}" + (f"&{query}" if query else "")
+                    path = here.path("download", "recommendations") + f"?format={kind}" + (f"&{query}" if query else "")
                     ui.link(kind.upper(), path).props("download")
 
     async def show_rows(self) -> None:
         """The page of customers."""
         here, desk = self.here, self.here.desk
+        self.asked += 1
+        mine = self.asked
         found = await to_thread(
-            page, desk.host.run(), self.chosen, sort=self.sort, descending=self.descending, offset=self.first, limit=self.rows
-        )
+            page, desk.host.run(), self.chosen, desk.left_out("recommendations"),
+            sort=self.sort, descending=self.descending, offset=self.first, limit=self.rows,
+        )  # fmt: skip
+        if mine != self.asked:
+            return  # somebody asked for another page meanwhile
         self.found.text = here.say("results.found", count=here.number(found.chosen), total=here.number(found.total))
-        rows = []
-        for row in found.rows:
-            gone = desk.said.gone(row["customer"])
-            if gone == "erased":
-                continue
-            held = gone or (row["offer"] is not None and desk.held_back(row["customer"], row["offer"]))
-            rows.append(
-                {
-                    "customer": row["customer"],
-                    "product": self.names.get(row["offer"], row["product"]) if row["offer"] and not gone else "–",
-                    "benefit": here.number(row["benefit"]) if row["offer"] and not gone else "–",
-                    "confidence": here.number(row["confidence"]) if row["offer"] and not gone else "–",
-                    "message": self._said("withdrawn" if held else None, row),
-                }
-            )
+        rows = [
+            {
+                "customer": row["customer"],
+                "product": self.names.get(row["offer"], row["product"]) if row["offer"] else "–",
+                "benefit": here.number(row["benefit"]) if row["offer"] else "–",
+                "confidence": here.number(row["confidence"]) if row["offer"] else "–",
+                "message": row["message"] or withheld(here, row["withheld"] or ("other" if row["offer"] else "no_offer")),
+            }
+            for row in found.rows
+        ]
         self.table.clear()
         with self.table:
             self._body(rows)
@@ -156,11 +162,6 @@ class _View:
         self.where.text = here.say("page.where", first=here.number(first), last=here.number(last), total=here.number(found.chosen))
         self.before.set_enabled(self.first > 0)
         self.after.set_enabled(last < found.chosen)
-
-    def _said(self, held: str | None, row: dict[str, Any]) -> str:
-        if held is None and row["message"]:
-            return str(row["message"])
-        return withheld(self.here, held or row["withheld"] or ("no_offer" if row["offer"] is None else "other"))
 
     def _order(self) -> None:
         here, labels = self.here, self._labels()
@@ -179,12 +180,14 @@ class _View:
         """The order has changed."""
         self.sort, self.first = by or self.sort, 0
         self.descending = self.descending if descending is None else descending
-        with told(self.here, "viewer"):
-            await self.show_rows()
+        if allowed(self.here, "viewer"):
+            with told(self.here):
+                await self.show_rows()
 
     def _body(self, rows: list[dict[str, Any]]) -> None:
         labels = self._labels()
-        with element("div", classes="nb-wide"), element("table").props(f'aria-label="{self.here.say("results.title")}"'):
+        with element("div", classes="nb-wide"), element("table") as table:
+            table.props["aria-label"] = self.here.say("results.title")
             with element("thead"), element("tr"):
                 for name, label in labels.items():
                     element("th", label, "nb-number" if name in ("benefit", "confidence") else "").props("scope=col")
@@ -216,8 +219,9 @@ class _View:
     async def turned(self, by: int) -> None:
         """Another page."""
         self.first = max(0, self.first + by)
-        with told(self.here, "viewer"):
-            await self.show_rows()
+        if allowed(self.here, "viewer"):
+            with told(self.here):
+                await self.show_rows()
 
     async def sized(self, rows: int) -> None:
         """Longer or shorter pages."""
@@ -253,11 +257,3 @@ class _View:
                     ],
                     numbers=[1, 2],
                 )
-
-
-KNOWN = ("profiling", "consent", "no_text", "withdrawn", "suppressed", "erased", "no_offer")
-
-
-def withheld(here: Here, rule: str) -> str:
-    """Why there is no message, in words."""
-    return here.say(f"withheld.{rule}") if rule in KNOWN else here.say("withheld.other", rule=rule.replace("_", " "))

@@ -1,6 +1,7 @@
-"""Sign in with an API key. It is kept in a cookie that scripts cannot read and other sites cannot send."""
+"""Sign in with an API key. It is kept in a cookie that scripts cannot read and that comes with no act of another site."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -16,7 +17,7 @@ _SETTINGS = {"language": LANGUAGE_COOKIE, "look": LOOK_COOKIE}
 
 
 @ui.page("/sign-in")
-def sign_in(request: Request, wrong: str = "") -> None:
+def sign_in(request: Request, wrong: str = "", back: str = "") -> None:
     """The form is plain: nothing of the console's own is needed to send it."""
     here = here_of(request)
     dressed(here, here.say("sign_in.title"))
@@ -26,6 +27,7 @@ def sign_in(request: Request, wrong: str = "") -> None:
         if wrong in ("wrong", "often"):
             element("p", here.say(f"sign_in.{wrong}"), "nb-stop").props("role=alert")
         with element("form").props(f'method=post action="{root}/sign-in"'):
+            element("input").props("type=hidden name=back").props["value"] = back
             element("label", here.say("sign_in.key")).props("for=key")
             element("input").props("id=key name=key type=password required autofocus autocomplete=current-password")
             element("button", here.say("sign_in.go")).props("type=submit")
@@ -33,19 +35,22 @@ def sign_in(request: Request, wrong: str = "") -> None:
 
 
 @pages.post("/sign-in")
-async def signed_in(request: Request, key: Annotated[str, Form(max_length=200)]) -> Response:
+async def signed_in(
+    request: Request, key: Annotated[str, Form(max_length=200)], back: Annotated[str, Form(max_length=2000)] = ""
+) -> Response:
     """To the console, with the key in a cookie; or back, where it is not good."""
     root = request.scope.get("root_path", "")
     api = pages.state.api
     try:
         api.state.limiter.count(request.client.host if request.client else "unknown")
     except Refused:
-        return RedirectResponse(f"{root}/sign-in?wrong=often", 303)
+        return RedirectResponse(f"{root}/sign-in?wrong=often&back={quote(back)}", 303)
     known = api.state.serving.keys.get(digest(key.strip()))
     if known is None or known.revoked is not None:
-        return RedirectResponse(f"{root}/sign-in?wrong=wrong", 303)
-    reply = RedirectResponse(f"{root}/", 303)
-    reply.set_cookie(KEY_COOKIE, key.strip(), path=root, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        return RedirectResponse(f"{root}/sign-in?wrong=wrong&back={quote(back)}", 303)
+    reply = RedirectResponse(_within(root, back), 303)
+    secure = api.state.serving.settings.https or request.url.scheme == "https"
+    reply.set_cookie(KEY_COOKIE, key.strip(), path=root, httponly=True, samesite="lax", secure=secure)
     return reply
 
 
@@ -62,8 +67,13 @@ async def sign_out(request: Request) -> Response:
 async def set_(request: Request, back: str = "/", language: str = "", look: str = "") -> Response:
     """Language or appearance, kept in a cookie. `back`: a page of the console."""
     root = request.scope.get("root_path", "")
-    reply = RedirectResponse(back if back.startswith(f"{root}/") and "\\" not in back else f"{root}/", 303)
+    reply = RedirectResponse(_within(root, back), 303)
     for name, value in (("language", language), ("look", look)):
         if value.isascii() and value.isalpha():
             reply.set_cookie(_SETTINGS[name], value, path=root, max_age=31_536_000, samesite="lax")
     return reply
+
+
+def _within(root: str, back: str) -> str:
+    """Where to go back to: a page of the console, and nowhere else."""
+    return back if back.startswith(f"{root}/") and "\\" not in back else f"{root}/"

@@ -14,7 +14,7 @@ from nextbest.services import jobs
 from nextbest.services.decide import day_of
 from nextbest.services.results import odd_rows
 from nextbest.services.synth import synth
-from nextbest.web.console.frame import element, frame, plain_table, told, turned_away
+from nextbest.web.console.frame import allowed, element, frame, plain_table, told, turned_away
 from nextbest.web.console.here import Here, here_of
 
 _LATEST = 5
@@ -45,6 +45,7 @@ async def start(request: Request, playbook: str) -> RedirectResponse | None:
         tables.changed = runs.look_at_day
         await tables.show()
         await runs.show()
+        ui.timer(0.1, runs.look_at_day, once=True)  # it may take a while, and the page is there meanwhile
     return None
 
 
@@ -86,7 +87,7 @@ class _Tables:
                     for item in files[:_LATEST]
                 ] or [[table, here.say("start.missing"), "–", "–", "–"]]
                 if len(files) > _LATEST:
-                    rows.append([table, here.say("client.more", count=here.number(len(files) - _LATEST)), "", "", ""])
+                    rows.append([table, here.say("page.more", count=here.number(len(files) - _LATEST)), "", "", ""])
             plain_table([here.say(f"start.{name}") for name in ("table", "file", "columns", "not_used", "size")], rows, numbers=[4])
             if here.may("operator") and said:
                 with element("div", classes="nb-row"):
@@ -97,11 +98,13 @@ class _Tables:
     async def dropped(self, event: events.MultiUploadEventArguments) -> None:
         """Each file goes to the table that its name or its columns tell; several of one table stand beside each other."""
         here, seen, received = self.here, set[str](), list[str]()
+        if not allowed(here, "operator"):
+            return
         with tempfile.TemporaryDirectory() as folder:
             for place, file in enumerate(event.files):
                 path = Path(folder) / str(place)
                 await file.save(path)
-                with told(here, "operator"):
+                with told(here):
                     said = await to_thread(self._hand_in, None, file.name, path, bool(self.append.value), seen)
                     received.append(here.say("start.received", file=said["file"], table=said["table"]))
         self.upload.reset()
@@ -125,7 +128,9 @@ class _Tables:
 
     async def demo(self) -> None:
         """A synthetic bank takes the place of what was there."""
-        with told(self.here, "operator"):
+        if not allowed(self.here, "operator"):
+            return
+        with told(self.here):
             await to_thread(self._demo)
             await self._changed(self.here.say("start.demo.done"))
 
@@ -137,7 +142,9 @@ class _Tables:
 
     async def take_out(self, table: str) -> None:
         """Remove a table's files."""
-        with told(self.here, "operator"):
+        if not allowed(self.here, "operator"):
+            return
+        with told(self.here):
             await to_thread(self.here.desk.host.take_out, table)
             await self._changed(self.here.say("start.forgotten", table=table))
 
@@ -151,35 +158,42 @@ class _Runs:
             with element("div", classes="nb-row"):
                 self.day = ui.input(here.say("start.as_of"), value=date.today().isoformat()).props("type=date outlined dense stack-label")
                 self.record = ui.checkbox(here.say("start.record"))
-                ui.button(here.say("start.go"), on_click=self.go).props("no-caps unelevated")
+                self.button = ui.button(here.say("start.go"), on_click=self.go).props("no-caps unelevated")
+                self.button.disable()  # until the day is known
             element("p", f"{here.say('start.as_of.hint')} {here.say('start.record.hint')}", "nb-soft")
         self.place = element("div").props("aria-live=polite")
         self.odd = element("div")
 
     async def show(self) -> None:
         """The runs as they are now, and from now on."""
-        if self.here.may("operator"):
-            await self.look_at_day()
         await self.look()
         await self.show_odd()
         ui.timer(_LOOK_SECONDS, self.look, immediate=False)
 
     async def look_at_day(self) -> None:
         """Propose the last day of the data."""
-        with told(self.here, "operator"):
+        if not self.here.may("operator"):
+            return
+        self.button.disable()
+        with told(self.here):
             self.day.value = (await to_thread(self.here.desk.host.last_day)).isoformat()
+        self.button.enable()
 
     async def go(self) -> None:
         """Start a run."""
         here = self.here
-        with told(here, "operator"):
+        if not allowed(here, "operator"):
+            return
+        with told(here):
             asked = {"as_of": day_of(self.day.value or "").isoformat(), "at": None, "record": bool(self.record.value)}
             await to_thread(jobs.submit, here.serving.workspace, here.playbook, asked)
         await self.look()
 
     async def cancel(self, job: str) -> None:
         """Stop a run at its next stage."""
-        with told(self.here, "operator"):
+        if not allowed(self.here, "operator"):
+            return
+        with told(self.here):
             await to_thread(jobs.cancel, self.here.serving.workspace, job)
         await self.look()
 
@@ -235,7 +249,7 @@ class _Runs:
         self.odd.clear()
         if here.desk.host.current is None:
             return
-        found = await to_thread(odd_rows, here.desk.host.run())
+        found = await to_thread(odd_rows, here.desk.host.run(), here.desk.left_out("rejects"))
         with self.odd:
             element("h2", here.say("start.problems"))
             if not found:
@@ -250,14 +264,13 @@ class _Runs:
                         f"{item['problem'].replace('_', ' ')}{': ' + item['column'] if item['column'] else ''}",
                         here.number(item["rows"]),
                         f"{here.say('start.kept' if item['kept'] else 'start.left_out')}; {item['advice']}",
-                        (item["example"] or "–")[:_LONGEST_EXAMPLE] if here.may("operator") else "–",
+                        (item["example"] or "–")[:_LONGEST_EXAMPLE],
                     ]
                     for item in found
                 ],
                 numbers=[2],
             )
-            if here.may("viewer"):
-                ui.link(here.say("start.rejects"), here.path("download", "rejects") + "?format=csv").props("download")
+            ui.link(here.say("start.rejects"), here.path("download", "rejects") + "?format=csv").props("download")
 
 
 def _size(here: Here, size: int) -> str:

@@ -32,6 +32,8 @@ def upgrade() -> None:
         sa.Column("event", sa.String(length=12), nullable=False),
         sa.Column("problem", sa.Text(), nullable=False),
         sa.Column("happened", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
         sa.Column("again", sa.Boolean(create_constraint=True, name="again_is_boolean"), nullable=False),
         sa.PrimaryKeyConstraint("receiver", "playbook", "seq", "place", "event"),
     )
