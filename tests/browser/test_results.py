@@ -52,6 +52,7 @@ def test_a_code_and_a_confidence(look):
 def test_a_filter_that_means_nothing_shows_everyone_or_nobody(look):
     look("/p/bank-kz/results?message=%27&sure=1e99&segment=x%22%3B&offers=").sees("Customers: 0 of 60")
     look("/p/bank-kz/results?sure=nan").sees("Customers: 60 of 60")
+    look("/p/bank-kz/results?sure=abc&code=%00").sees("Customers: 0 of 60")
 
 
 def test_from_a_row_to_its_customer(look):

@@ -92,6 +92,9 @@ def test_a_receiver_that_is_not_there(hook):
         ("ftp://bank.example", SECRET, "no address"),
         ("file:///", None, "no address"),
         ("bank.example/hook", SECRET, "no address"),
+        ("http://[::1", SECRET, "no address"),
+        ("https://ban k.example/x", SECRET, "no address"),
+        ("https://bank.example:99999/x", SECRET, "no address"),
     ],
 )
 def test_addresses_that_are_refused(address, secret, what):

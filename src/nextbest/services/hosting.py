@@ -320,7 +320,7 @@ def safe_name(name: str) -> str:
     """A file's bare name, fit to be kept. Raises UsageError for what is no table file."""
     bare = re.sub(r"[^\w.-]", "_", Path(name.replace("\\", "/")).name)[-100:].lstrip(".")
     if not bare.lower().endswith(SUFFIXES):
-        raise UsageError([Problem("file", "not a table by its name", f"one of {', '.join(SUFFIXES)}")])
+        raise UsageError([Problem(bare or "file", "not a table by its name", f"one of {', '.join(SUFFIXES)}")])
     return bare
 
 

@@ -25,7 +25,7 @@ async def download(
     offers: Annotated[list[str] | None, Query()] = None,
     segment: str = "",
     message: str = "any",
-    sure: float = 0.0,
+    sure: str = "0",
 ) -> Response:
     """One table as a file. Who may not see it is sent to sign in; what cannot be made says why."""
     here = here_of(request, playbook)

@@ -1,6 +1,8 @@
 """Results: who gets what, a page at a time, filtered and sorted on the server; charts and files of what is filtered."""
 
+import re
 from asyncio import to_thread
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -15,18 +17,15 @@ from nextbest.web.console.frame import allowed, cards, element, frame, plain_tab
 from nextbest.web.console.here import PLACE, Here, here_of
 
 _ROWS = 25
+_LONGEST = 100
 
 
-def chosen_of(
-    code: Annotated[str, Query(max_length=100)] = "",
-    offers: Annotated[tuple[str, ...], Query(max_length=100)] = (),
-    segment: Annotated[str, Query(max_length=100)] = "",
-    message: str = "any",
-    sure: float = 0.0,
-) -> Chosen:
+def chosen_of(code: str, offers: Iterable[str], segment: str, message: str, sure: str) -> Chosen:
     """The filter that an address names; what it cannot mean is left out."""
     written: Any = message if message in ("any", "with", "without") else "any"
-    return Chosen(code, offers, segment, written, sure if 0 <= sure <= 100 else 0.0)
+    least = float(sure) if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", sure) else 0.0
+    code, segment, *names = (item.replace("\0", "\ufffd")[:_LONGEST] for item in (code, segment, *offers))
+    return Chosen(code, tuple(names), segment, written, least if least <= 100 else 0.0)
 
 
 def address_of(chosen: Chosen) -> str:
@@ -43,7 +42,7 @@ async def results(
     offers: Annotated[list[str] | None, Query()] = None,
     segment: str = "",
     message: str = "any",
-    sure: float = 0.0,
+    sure: str = "0",
 ) -> RedirectResponse | None:
     """The page. Its filter is in its address, so that it can be kept and sent on."""
     here = here_of(request, playbook)
@@ -100,10 +99,8 @@ class _View:
 
     async def filtered(self) -> None:
         """The filter has changed."""
-        sure = self.sure.value if self.sure.value is not None else 0.0
-        self.chosen = chosen_of(
-            (self.code.value or "").strip()[:100], tuple(self.offers.value), self.segment.value, self.message.value, float(sure)
-        )
+        sure = str(self.sure.value if self.sure.value is not None else 0)
+        self.chosen = chosen_of((self.code.value or "").strip(), self.offers.value, self.segment.value, self.message.value, sure)
         self.first = 0
         query = address_of(self.chosen)
         ui.navigate.history.replace(PLACE + self.here.path("results") + (f"?{query}" if query else ""))

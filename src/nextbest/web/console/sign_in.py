@@ -35,9 +35,7 @@ def sign_in(request: Request, wrong: str = "", back: str = "") -> None:
 
 
 @pages.post("/sign-in")
-async def signed_in(
-    request: Request, key: Annotated[str, Form(max_length=200)], back: Annotated[str, Form(max_length=2000)] = ""
-) -> Response:
+async def signed_in(request: Request, key: Annotated[str, Form()] = "", back: Annotated[str, Form()] = "") -> Response:
     """To the console, with the key in a cookie; or back, where it is not good."""
     root = request.scope.get("root_path", "")
     api = pages.state.api

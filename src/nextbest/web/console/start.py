@@ -2,7 +2,6 @@
 
 import tempfile
 from asyncio import to_thread
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ class _Runs:
         self.here, self.shown = here, list[jobs.JobState]()
         if here.may("operator"):
             with element("div", classes="nb-row"):
-                self.day = ui.input(here.say("start.as_of"), value=date.today().isoformat()).props("type=date outlined dense stack-label")
+                self.day = ui.input(here.say("start.as_of"), value="").props("type=date outlined dense stack-label")
                 self.record = ui.checkbox(here.say("start.record"))
                 self.button = ui.button(here.say("start.go"), on_click=self.go).props("no-caps unelevated")
                 self.button.disable()  # until the day is known
@@ -177,17 +176,18 @@ class _Runs:
         self.button.disable()
         with told(self.here):
             self.day.value = (await to_thread(self.here.desk.host.last_day)).isoformat()
-        self.button.enable()
+        await self.look(anew=True)
 
     async def go(self) -> None:
         """Start a run."""
         here = self.here
-        if not allowed(here, "operator"):
-            return
+        if not allowed(here, "operator") or any(job.finished is None for job in self.shown):
+            return  # a second click
+        self.button.disable()
         with told(here):
             asked = {"as_of": day_of(self.day.value or "").isoformat(), "at": None, "record": bool(self.record.value)}
             await to_thread(jobs.submit, here.serving.workspace, here.playbook, asked)
-        await self.look()
+        await self.look(anew=True)
 
     async def cancel(self, job: str) -> None:
         """Stop a run at its next stage."""
@@ -197,16 +197,18 @@ class _Runs:
             await to_thread(jobs.cancel, self.here.serving.workspace, job)
         await self.look()
 
-    async def look(self) -> None:
+    async def look(self, anew: bool = False) -> None:
         """Show the runs anew where anything has changed."""
         here = self.here
         if not here.may("viewer"):
             return
         found = await to_thread(jobs.latest, here.serving.workspace, [here.playbook], _LATEST)
-        if found == self.shown and self.place.default_slot.children:
+        if found == self.shown and self.place.default_slot.children and not anew:
             return
         ended = [job.job_id for job in self.shown if job.finished is None]
         self.shown = found
+        if here.may("operator"):
+            self.button.set_enabled(bool(self.day.value) and all(job.finished is not None for job in found))
         self.place.clear()
         with self.place:
             for job in found:
