@@ -16,6 +16,8 @@ from nextbest.playbook.load import find
 from nextbest.services import keys as key_service
 from nextbest.settings import ServerSettings
 
+_PATIENCE = 60
+"""Seconds that a worker has for an orderly end; one that is told to end while it starts does not hear it."""
 key_app = typer.Typer(help="Who may use a server.", no_args_is_help=True)
 
 
@@ -65,7 +67,7 @@ def serve(
         out.print(f"Console: {there}/console/" if pages else "Without the console.", highlight=False)
         Granian(
             "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
-            log_level=LogLevels.warning, respawn_failed_workers=True,
+            log_level=LogLevels.warning, respawn_failed_workers=True, workers_kill_timeout=_PATIENCE,
         ).serve()  # fmt: skip
 
 
