@@ -87,3 +87,12 @@ def test_stats_and_health(gone):
 
 def test_a_table_that_there_is_not(gone):
     assert gone.post("/upload/accounts", files={"file": ("a.csv", b"x")}).status_code == 404
+
+
+def test_a_value_that_is_none_is_told(ask):
+    reply = ask.post(
+        "/recommend/", json={"customer_id": "C9", "age": {"years": 34}, "income": 95000, "credit_score": 720, "avg_account_balance": 1}
+    )
+    assert (
+        reply.status_code == 422 and "age" in reply.text and "is no value" in reply.text and "34" not in reply.json()["problems"][0]["what"]
+    )

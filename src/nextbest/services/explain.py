@@ -120,7 +120,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
     book = run.book
     language = language or book.model.business.languages[0]
     if language not in book.model.business.languages:
-        raise UsageError([Problem(f"--language {language}", "not a language of the playbook", ", ".join(book.model.business.languages))])
+        raise UsageError([Problem(f"language {language}", "not a language of the playbook", ", ".join(book.model.business.languages))])
     records = _select(run, "decisions", customer)
     row = next(iter(_select(run, "features", customer)), None)
     if not records or row is None:

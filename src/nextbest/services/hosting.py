@@ -8,10 +8,8 @@
 """
 
 import io
-import itertools
 import json
 import os
-import re
 import shutil
 import tempfile
 import threading
@@ -29,7 +27,7 @@ from sqlalchemy import select
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, NextbestError, Problem, StoreError, UsageError
-from nextbest.intake.files import SUFFIXES, find, source_of, to_utf8
+from nextbest.intake.files import find, source_of, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import quote
 from nextbest.playbook.load import Loaded, load
@@ -39,13 +37,13 @@ from nextbest.services import jobs
 from nextbest.services.check import check
 from nextbest.services.decide import decide
 from nextbest.services.forgetting import without
+from nextbest.services.kept_files import free_beside, safe_name, write_bounded
 from nextbest.services.replybook import write_replybook
 from nextbest.services.sealing import archived
 from nextbest.store import tables
 from nextbest.store.workspace import Workspace, now
 
 KEPT_RUNS = 3
-_CHUNK = 1 << 20
 
 
 class _Stopped(Exception):
@@ -129,7 +127,7 @@ class Host:
         target = self.folder / "tables" / source
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             path = Path(scratch) / safe_name(name)
-            _write(content, path, most)
+            write_bounded(content, path, most)
             found = find(None, {source: [path]}, {source: sources[source]})
             [file] = found.files
             said = {
@@ -143,7 +141,7 @@ class Host:
                 target.mkdir(parents=True, exist_ok=True)
                 if not append:
                     self._empty(source)
-                kept = path.replace(_free(target / path.name))
+                kept = path.replace(free_beside(target / path.name))
                 said["file"] = kept.name
                 self._recognised(source).mkdir(parents=True, exist_ok=True)
                 (self._recognised(source) / f"{kept.name}.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
@@ -236,10 +234,14 @@ class Host:
 
     def _decide(self, job: jobs.JobState, out: Path, go_on: Callable[..., None]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            tables = self._linked(Path(scratch))
+            missing = [name for name in self.in_force().model.business.sources if name not in tables]
+            if missing:
+                raise DataError([Problem(name, f"no file for '{name}'", "hand in the table's file") for name in missing])
             run = decide(
                 None,
                 self.in_force().folder,
-                tables=self._linked(Path(scratch)),
+                tables=tables,
                 as_of=job.asked["as_of"],
                 at=job.asked.get("at"),
                 out=out,
@@ -307,33 +309,6 @@ class Host:
         for old in runs[:-KEPT_RUNS]:
             if old.name != job_id:
                 shutil.rmtree(old, ignore_errors=True)
-
-
-def _free(path: Path) -> Path:
-    """The path, or one beside it that nothing stands at."""
-    suffix = "".join(path.suffixes)
-    stem = path.name.removesuffix(suffix)
-    return next(p for n in itertools.count() if not (p := path.with_name(f"{stem}-{n + 1}{suffix}" if n else path.name)).exists())
-
-
-def safe_name(name: str) -> str:
-    """A file's bare name, fit to be kept. Raises UsageError for what is no table file."""
-    bare = re.sub(r"[^\w.-]", "_", Path(name.replace("\\", "/")).name)[-100:].lstrip(".")
-    if not bare.lower().endswith(SUFFIXES):
-        raise UsageError([Problem(bare or "file", "not a table by its name", f"one of {', '.join(SUFFIXES)}")])
-    return bare
-
-
-def _write(content: BinaryIO, path: Path, most: int) -> None:
-    size = 0
-    with path.open("wb") as file:
-        while chunk := content.read(_CHUNK):
-            size += len(chunk)
-            if size > most:
-                raise UsageError([Problem("file", f"larger than {most} bytes", "split it, or raise NEXTBEST_SERVER_MOST_BYTES")])
-            file.write(chunk)
-    if size == 0:
-        raise DataError([Problem(path.name, "the file is empty (0 bytes)", "export it again")])
 
 
 def usual_of(run: Run) -> dict[str, float | None]:

@@ -154,6 +154,10 @@ def named_rows(book: Bound, rows: Rows) -> dict[str, list[dict[str, str | None]]
         columns = {header: known.get(header.strip().lower()) for row in given for header in row}
         unknown = sorted(header for header, column in columns.items() if column is None)
         problems += [Problem(f"{name}.{header[:40]}", "no such column", f"one of {', '.join(source.columns)}") for header in unknown]
+        nested = sorted({header for row in given for header, value in row.items() if _is_nested(value)})
+        problems += [
+            Problem(f"{name}.{header[:40]}", "is no value", "send a text, a number, true, false or a list of them") for header in nested
+        ]
         named[name] = [{column: _as_text(value) for header, value in row.items() if (column := columns[header])} for row in given]
         problems += _missing(name, source, named[name])
     if len(rows.get(business.customers, [])) != 1:
@@ -173,6 +177,10 @@ def named_rows(book: Bound, rows: Rows) -> dict[str, list[dict[str, str | None]]
 def _missing(name: str, source: Source, rows: list[dict[str, str | None]]) -> list[Problem]:
     required = [c for c, item in source.columns.items() if item.required and item.type != "id"]
     return [Problem(f"{name}.{c}", "is missing", "add the column") for c in required if any(c not in row for row in rows)]
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict | list) for item in value))
 
 
 def _as_text(value: Any) -> str | None:
