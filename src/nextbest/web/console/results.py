@@ -183,7 +183,7 @@ class _View:
 
     def _body(self, rows: list[dict[str, Any]]) -> None:
         labels = self._labels()
-        with element("div", classes="nb-wide"), element("table") as table:
+        with element("div", classes="nb-wide nb-results"), element("table") as table:
             table.props["aria-label"] = self.here.say("results.title")
             with element("thead"), element("tr"):
                 for name, label in labels.items():

@@ -1,5 +1,6 @@
 """Start: tables in, what was recognised, a run with its progress, and what is odd in the data."""
 
+import json
 import tempfile
 from asyncio import to_thread
 from pathlib import Path
@@ -266,13 +267,21 @@ class _Runs:
                         f"{item['problem'].replace('_', ' ')}{': ' + item['column'] if item['column'] else ''}",
                         here.number(item["rows"]),
                         f"{here.say('start.kept' if item['kept'] else 'start.left_out')}; {item['advice']}",
-                        (item["example"] or "–")[:_LONGEST_EXAMPLE],
+                        _written(item["example"])[:_LONGEST_EXAMPLE],
                     ]
                     for item in found
                 ],
                 numbers=[2],
             )
             ui.link(here.say("start.rejects"), here.path("download", "rejects") + "?format=csv").props("download")
+
+
+def _written(row: str | None) -> str:
+    """A row as its cells: those that could not be told apart stay as they were."""
+    try:
+        return "; ".join(f"{name}: {value}" for name, value in json.loads(row).items() if value is not None) if row else "–"
+    except ValueError:
+        return str(row)
 
 
 def _size(here: Here, size: int) -> str:
