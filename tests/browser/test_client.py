@@ -9,6 +9,7 @@ def test_one_customer(look, demo):
     window.sees("Customer 1")
     assert window.page.locator(".nb-push p").inner_text() == stored["message"]["text"]
     window.sees("Keeps every editorial rule")
+    window.sees("(Asia/Almaty)")
     offers = window.page.locator("article > h3:first-child").all_inner_texts()
     assert len(offers) == 4 and offers[0] == "1. Cash loan"
     window.sees("What it brings, a month")

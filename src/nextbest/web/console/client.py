@@ -141,7 +141,8 @@ def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], h
         "p", f"{'✗' if broken else '✓'} {verdict}. {here.say('client.characters', count=len(text))}", "nb-stop" if broken else "nb-good"
     )
     if said.send_at:
-        element("p", here.say("client.send_at", moment=here.moment(int(said.send_at.timestamp()))), "nb-soft")
+        zone = here.desk.host.run().book.model.contact.time_zone
+        element("p", here.say("client.send_at", moment=here.moment(said.send_at.timestamp(), zone)), "nb-soft")
     if said.facts:
         element("p", f"{here.say('client.facts')}: {'; '.join(item['shown'] for item in said.facts)}", "nb-soft")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
@@ -66,9 +67,10 @@ class Here:
         """A number as the language writes it."""
         return "–" if value is None else str(format_decimal(value, format=f"#,##0.{'#' * most_digits}", locale=self.language))
 
-    def moment(self, seconds: int) -> str:
-        """A moment as the language writes it, in the server's time zone."""
-        return str(format_datetime(datetime.fromtimestamp(seconds).astimezone(), "short", locale=self.language))
+    def moment(self, seconds: float, zone: str | None = None) -> str:
+        """A moment as the language writes it, in a time zone, which is named then, or in the server's."""
+        at = datetime.fromtimestamp(seconds, ZoneInfo(zone)) if zone else datetime.fromtimestamp(seconds).astimezone()
+        return str(format_datetime(at, "short", tzinfo=at.tzinfo, locale=self.language)) + (f" ({zone})" if zone else "")
 
     def path(self, *parts: str, playbook: str | None = None) -> str:
         """A page of the playbook, beneath /console."""
