@@ -45,6 +45,7 @@ def test_dark_is_dark_and_stays(look):
 
 def test_every_act_is_reached_by_keyboard(look):
     window = look()
+    window.page.locator("button:enabled", has_text="Decide").wait_for()  # when the day is known
     names = set()
     for _ in range(40):
         window.page.keyboard.press("Tab")
@@ -107,7 +108,7 @@ def test_keys_open_the_console_and_close_it(served, browser):
     window.page.get_by_role("link", name="Sign out").click()
     window.page.get_by_label("API key").fill(ended)
     window.page.keyboard.press("Enter")
-    window.page.get_by_role("button", name="Decide").wait_for()
+    window.page.locator("button:enabled", has_text="Decide").wait_for()
     revoke_key(next(key.key_id for key in list_keys(workspace=place) if key.name == "boris"), workspace=place)
     answers(server, ended, 401)
     window.page.get_by_role("button", name="Decide").click()

@@ -132,3 +132,11 @@ def ask(start, bank) -> TestClient:
         assert ended(client, job)["state"] == "done", job
         client.app.state.serving.look()
     return client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Through HTTP each messy file takes seconds: CI takes a part of them."""
+    if os.environ.get("NEXTBEST_PROOF") != "full":
+        messy = [item for item in items if item.path.name == "test_messy_over_http.py"]
+        left = {id(item) for place, item in enumerate(messy) if place % 3}
+        items[:] = [item for item in items if id(item) not in left]

@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from limits import parse
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from nextbest.errors import UsageError
 from nextbest.services.keys import Key, digest
@@ -25,10 +25,13 @@ ANYONE = Key("open", "anyone", "admin", ("*",))
 
 
 class Limiter:
-    """So many requests of one key, or of one address, in a moving window. Counted per worker."""
+    """So many requests of one key, or of one address, in a sliding window. Counted per worker.
+
+    The window is made of two counters, not of a list of requests: that would be shifted at each of them.
+    """
 
     def __init__(self, rate: str):
-        self.rate, self.window = parse(rate), MovingWindowRateLimiter(MemoryStorage())
+        self.rate, self.window = parse(rate), SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def count(self, who: str) -> None:
         """Raises Refused past the limit."""

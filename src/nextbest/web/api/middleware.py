@@ -26,8 +26,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLIC = ("/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs", "/console")
 """Paths that need no key; the console's pages ask for it themselves."""
 _READ = (b"x-request-id", b"content-type", b"content-length")
-_ALWAYS = {b"x-content-type-options": b"nosniff", b"x-frame-options": b"DENY", b"cache-control": b"no-store"}
-"""Headers of every reply that does not say them otherwise itself."""
+_ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"cache-control", b"no-store")]
+"""Headers of every reply; the console's files say themselves how long they may be kept."""
 _ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 log = logging.getLogger("nextbest.server")
 
@@ -101,6 +101,7 @@ class Around:
         if scope["path"].endswith("/sign-in"):
             most = MOST_FORM
         started, status, size = time.perf_counter(), 0, 0
+        console = scope["path"].startswith("/console")
 
         async def bounded() -> Message:
             nonlocal size
@@ -116,8 +117,8 @@ class Around:
                 return
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = {name for name, _ in message["headers"]}
-                more = [(name, value) for name, value in _ALWAYS.items() if name not in own]
+                own = {name for name, _ in message["headers"]} if console else ()
+                more = [pair for pair in _ALWAYS if pair[0] not in own]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
             await send(message)
 
