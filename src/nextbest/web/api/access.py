@@ -5,13 +5,15 @@ The dependencies are coroutines though they wait for nothing: plain functions wo
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from limits import parse
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter
 
 from nextbest.errors import UsageError
 from nextbest.services.keys import Key, digest
@@ -25,13 +27,10 @@ ANYONE = Key("open", "anyone", "admin", ("*",))
 
 
 class Limiter:
-    """So many requests of one key, or of one address, in a sliding window. Counted per worker.
-
-    The window is made of two counters, not of a list of requests: that would be shifted at each of them.
-    """
+    """So many requests of one key, or of one address, in a moving window. Counted per worker."""
 
     def __init__(self, rate: str):
-        self.rate, self.window = parse(rate), SlidingWindowCounterRateLimiter(MemoryStorage())
+        self.rate, self.window = parse(rate), MovingWindowRateLimiter(MemoryStorage())
 
     def count(self, who: str) -> None:
         """Raises Refused past the limit."""
@@ -142,8 +141,13 @@ Admin = Annotated[Key, Depends(needs("admin"))]
 
 def asked_on_loopback(request: Request) -> bool:
     """Whether the request names this machine: a site whose own name is made to point here would have its visitors' browsers ask."""
+    return _is_own_name(request.headers.get("host", ""))
+
+
+@lru_cache(maxsize=64)
+def _is_own_name(host: str) -> bool:
     try:
-        return on_loopback(request.url.hostname or "")
+        return on_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
 
