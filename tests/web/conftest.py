@@ -134,6 +134,15 @@ def ask(start, bank) -> TestClient:
     return client
 
 
+def decided_private(start, table=PRIVATE):
+    ask = start(playbooks=["private-bank"])
+    ask.put("/v1/playbooks/private-bank/tables/customers", files={"file": ("customers.csv", table)})
+    job = ended(ask, ask.post("/v1/playbooks/private-bank/jobs", json={"as_of": "2025-08-31", "record": False}).json())
+    assert job["state"] == "done"
+    ask.app.state.serving.look()
+    return ask
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Through HTTP each messy file takes seconds: CI takes a part of them."""
     if os.environ.get("NEXTBEST_PROOF") != "full":

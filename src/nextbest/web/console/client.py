@@ -60,7 +60,7 @@ async def client(request: Request, playbook: str, customer: str) -> RedirectResp
                 element("h2", here.say("client.phone"))
                 text = None if withdrawn else said.message
                 broken = await to_thread(_broken, found, text, said.language) if text else []
-                _phone(here, said, text, broken, "withdrawn" if withdrawn else said.withheld)
+                _phone(here, said, model.contact.time_zone, text, broken, "withdrawn" if withdrawn else said.withheld)
         with element("div", classes="nb-columns"):
             for activity in said.activity:
                 _chart(here, activity)
@@ -127,7 +127,7 @@ def _broken(run: Run, text: str, language: str | None) -> list[str]:
     return failed
 
 
-def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], held: str | None) -> None:
+def _phone(here: Here, said: Explanation, zone: str, text: str | None, broken: list[str], held: str | None) -> None:
     if text is None:
         element("p", f"{here.say('client.no_message')}: {withheld(here, held or 'no_offer')}", "nb-warn")
         return
@@ -141,7 +141,6 @@ def _phone(here: Here, said: Explanation, text: str | None, broken: list[str], h
         "p", f"{'✗' if broken else '✓'} {verdict}. {here.say('client.characters', count=len(text))}", "nb-stop" if broken else "nb-good"
     )
     if said.send_at:
-        zone = here.desk.host.run().book.model.contact.time_zone
         element("p", here.say("client.send_at", moment=here.moment(said.send_at.timestamp(), zone)), "nb-soft")
     if said.facts:
         element("p", f"{here.say('client.facts')}: {'; '.join(item['shown'] for item in said.facts)}", "nb-soft")
