@@ -5,7 +5,7 @@ import csv
 import difflib
 import fnmatch
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,7 +15,7 @@ from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem
 from nextbest.intake.table import TableFile
-from nextbest.playbook.model import Source
+from nextbest.playbook.sources import Source
 
 DELIMITERS = ",;\t|"
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
@@ -44,14 +44,17 @@ class Found:
         return [file for file in self.files if file.source == source]
 
 
-def find(data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source]) -> Found:
-    """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems."""
+def find(data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source], optional: Collection[str] = ()) -> Found:
+    """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems.
+
+    A source that is `optional` may have no file.
+    """
     problems: list[Problem] = []
     paths, unused = _assign(data, tables, sources, problems)
     found: list[TableFile] = []
     ignored: dict[str, set[str]] = {}
     for name, source in sources.items():
-        if not paths[name]:
+        if not paths[name] and name not in optional:
             patterns = " or ".join(source.files)
             problems.append(
                 Problem(

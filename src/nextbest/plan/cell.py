@@ -1,7 +1,7 @@
 """Read one cell as a value of its column's type: SQL over the cell as it was written."""
 
 from nextbest.plan.stage import text
-from nextbest.playbook.model import SourceColumn
+from nextbest.playbook.sources import SourceColumn
 
 _DAY_FIRST = ("%d{0}%m{0}{1}", "%d{0}%m{0}{1} %H:%M", "%d{0}%m{0}{1} %H:%M:%S")
 DATES = {
@@ -31,6 +31,9 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             # Whole years, points: what has not come yet does not count, and no number is no number.
             number = f"try_cast(replace({trimmed}, ',', '.') as double)"
             return f"case when isfinite({number}) then try_cast(floor({number}) as integer) end"
+        case "number":
+            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
+            return f"case when isfinite({number}) then {number} end"
         case "money":
             return _amount(trimmed)
         case "date":
@@ -48,7 +51,9 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
 
 
 def _from_native(column: SourceColumn, raw: str, native: str) -> str:
-    kinds = {"integer": "integer", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
+    if column.type == "number" and native.startswith(("DOUBLE", "FLOAT")):
+        return f"case when isfinite({raw}) then cast({raw} as double) end"
+    kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
     if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
         return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
     if column.type in kinds:

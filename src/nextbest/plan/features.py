@@ -8,7 +8,7 @@ from nextbest.plan.staging import id_column, is_rejected
 from nextbest.playbook.bind import OWNED, Bound
 from nextbest.playbook.model import Measure
 from nextbest.playbook.window import last_month, month_starts
-from nextbest.rules.parse import Rule, cell
+from nextbest.rules.parse import Rule
 from nextbest.rules.render import sql
 
 
@@ -21,19 +21,48 @@ def cells(bound: Bound, source: str) -> Stage:
         measure = bound.measures[name]
         if measure.of != source:
             continue
-        for item, is_count in needed:
-            condition = _condition(bound, measure, item)
-            if is_count:
-                counted = f"count(case when {condition} and coalesce(value, 1) > 0 then 1 end)"
-                items.append(f"cast({counted} as double) as {quote(cell(measure.count, item))}")
-            else:
-                items.append(f"sum(case when {condition} then value end) / 100 as {quote(cell(measure.sum, item))}")
+        for item in needed:
+            condition = _condition(bound, measure, item.key)
+            items.append(f"{_taken(bound, item.of, condition)} as {quote(item.column)}")
+    rows = f"select * from {quote(source)} where problem is null or not {is_rejected()}"
     return Stage(
         f"{source}_cells",
         "one customer with activity",
-        f"select {listing(items)}\nfrom {quote(source)}\nwhere problem is null or not {is_rejected()}\ngroup by {key}",
+        f"select {listing(items)}\nfrom {_with_paydays(bound, source, rows)}\ngroup by {key}",
         f"summing {source}",
     )
+
+
+def _taken(bound: Bound, of: str, condition: str) -> str:
+    match of:
+        case "sum":
+            return f"sum(case when {condition} then value end) / 100"
+        case "count":
+            return f"cast(count(case when {condition} and coalesce(value, 1) > 0 then 1 end) as double)"
+        case _:
+            return f"cast(date_diff('day', max(case when {condition} then date end), date '{bound.as_of}') as double)"
+
+
+def _with_paydays(bound: Bound, source: str, rows: str) -> str:
+    """The rows, with the customer's day of pay where a measure asks for it."""
+    days = {measure.payday.day for measure in bound.measures.values() if measure.of == source and measure.payday}
+    if not days:
+        return f"({rows})"
+    customers = bound.model.business.customers
+    theirs = quote(id_column(bound.model.business.sources[customers]))
+    listed = ", ".join(f"c.{quote(day)} as {quote(f'payday.{day}')}" for day in sorted(days))
+    own = quote(id_column(bound.model.business.sources[source]))
+    return f"(select r.*, {listed} from ({rows}) as r join {quote(customers)} as c on c.{theirs} = r.{own})"
+
+
+def _near_payday(day: str, within: str) -> str:
+    """SQL: whether a row's date lies so near to a day of pay: this month's, the last one's or the next one's."""
+    distances = []
+    for months in (-1, 0, 1):
+        first = f"date_trunc('month', date) + interval ({months}) month"
+        paid = f"least(cast({quote(f'payday.{day}')} as integer), day(last_day({first})))"
+        distances.append(f"abs(date_diff('day', {first}, date) - ({paid} - 1))")
+    return f"least({', '.join(distances)}) <= {within}"
 
 
 def _condition(bound: Bound, measure: Measure, key: str) -> str:
@@ -45,6 +74,9 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
         conditions.append(f"date >= date '{starts[back - 1]}'")
         if back > 1:
             conditions.append(f"date < date '{starts[back - 2]}'")
+    elif measure.payday:
+        near = _near_payday(measure.payday.day, sql(bound.paydays[measure.sum], "duckdb"))
+        conditions.append(near if key == "near" else f"not coalesce({near}, false)")
     elif measure.by == "currency":
         conditions.append(f"coalesce({quote(measure.by)}, {text(business.currency)}) = {text(key)}")
     else:
@@ -74,11 +106,10 @@ def features(bound: Bound) -> Stage:
     joins = []
     for table in dict.fromkeys(measure.of for measure in bound.measures.values()):
         joins.append(f"left join {quote(table + '_cells')} using ({key})")
-    for name, needed in bound.cells().items():
-        measure = bound.measures[name]
-        for item, is_count in needed:
-            column = quote(cell(measure.count if is_count else measure.sum, item))
-            items.append(f"coalesce({column}, 0) as {column}")
+    for needed in bound.cells().values():
+        for item in needed:
+            column = quote(item.column)
+            items.append(column if item.of == "since" else f"coalesce({column}, 0) as {column}")
     scored = f"c.{key} not in (select {key} from left_alone)"
     base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {scored}"
     return over(bound, base)

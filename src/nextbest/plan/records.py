@@ -8,7 +8,6 @@ from nextbest.plan.candidates import verdict
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
-from nextbest.rules.parse import cell
 
 INDEX = ("offer", "send_at", "held_by")
 """Columns of a record that stand beside it in the workspace's index."""
@@ -20,9 +19,8 @@ VERDICT = ("verdict", "failed", "benefit", "propensity", "rank", "held_by")
 def inputs(bound: Bound) -> list[str]:
     """The columns of features that everything else is computed from: the customer's own, and the cells."""
     cells = []
-    for name, needed in bound.cells().items():
-        measure = bound.measures[name]
-        cells += [cell(measure.count if is_count else measure.sum, item) for item, is_count in needed]
+    for needed in bound.cells().values():
+        cells += [item.column for item in needed]
     return [*bound.customer_columns, *dict.fromkeys(cells)]
 
 

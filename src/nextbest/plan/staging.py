@@ -12,8 +12,8 @@ from nextbest.intake.table import TableFile
 from nextbest.plan.cell import AMBIGUOUS, empty, enumeration, parsed
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
-from nextbest.playbook.model import Source, SourceColumn
 from nextbest.playbook.params import steps
+from nextbest.playbook.sources import Source, SourceColumn
 from nextbest.playbook.window import horizon
 from nextbest.rules.render import sql
 
@@ -29,6 +29,11 @@ REJECTED = {
     "unknown_customer": "add the customer to the customers table",
     "duplicate_row": "the same row stands more than once: the first is kept",
     "duplicate_customer": "the code stands more than once: the first row is kept",
+    "no_product": "fill in the product's code",
+    "unknown_product": "add the product to the products table",
+    "duplicate_product": "the code stands more than once: the first row is kept",
+    "no_round": "fill in the round as a whole number: without it nobody knows what came before",
+    "no_answer": "write 1 or 0, yes or no",
     "malformed_row": "the row has more or fewer cells than the header, or a quote that does not end",
 }
 """Why a row is left out → how to mend it."""
@@ -57,6 +62,14 @@ def read_rows(source: Source, scan: str, file: TableFile) -> str:
         items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
     items.append(f"parse_filename({quote(FILE_COLUMN)}) as source_file")
     return f"select\n  {listing(items)}\nfrom {scan}"
+
+
+def no_rows(source: Source) -> str:
+    """The typed rows of a table of which there is no file."""
+    items = [
+        f"cast(null as {empty(column)}) as {quote(name)}, cast(null as varchar) as {raw(name)}" for name, column in source.columns.items()
+    ]
+    return f"select {listing(items)}, cast(null as varchar) as source_file where false"
 
 
 def raw(column: str) -> str:
@@ -94,10 +107,10 @@ def customers(bound: Bound, rows: str, remembered: Sequence[str] = ()) -> str:
                 f"case when {_blank(name)} then coalesce({known}, {default}) else {quote(name)} and coalesce({known}, true) end"
             )
     changed = ", ".join(f"{value} as {quote(name)}" for name, value in replaced.items() if value != quote(name))
-    checks = [("no_id", f"{key} is null"), ("duplicate_customer", "row <> first"), *_odd_cells(source)]
+    checks = [("no_id", f"{key} is null"), ("duplicate_customer", "row <> first"), *odd_cells(source)]
     numbered = f"select *, row_number() over () as row from ({rows})"
     memory = f" left join {REMEMBERED} as m on cast(r.{key} as varchar) = m.customer" if remembered else ""
-    return f"""select r.* exclude (first){f" replace ({changed})" if changed else ""}, {_problem(checks)} as problem
+    return f"""select r.* exclude (first){f" replace ({changed})" if changed else ""}, {problem_of(checks)} as problem
 from (select *, min(row) over (partition by {key}) as first from ({numbered})) as r{memory}"""
 
 
@@ -118,7 +131,7 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
 
 def rule_type(column: SourceColumn) -> str:
     """How a customer's column stands in rules: numbers are doubles, words are text."""
-    kinds = {"integer": "double", "money": "double", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
+    kinds = {"integer": "double", "number": "double", "money": "double", "date": "timestamp", "flag": "boolean", "list": "varchar[]"}
     return kinds.get(column.type, "varchar")
 
 
@@ -126,7 +139,7 @@ WHOLE = "^(0|[1-9][0-9]{0,17})$"
 """A code that is a plain whole number."""
 
 
-def _customer_id(key: str, id_type: str) -> str:
+def customer_code(key: str, id_type: str) -> str:
     """A code as the customers table has it; null where it cannot be one of its: 12.6 and 1e3 are no 13 and 1000."""
     number = f"try_cast({key} as bigint)"
     return f"case when cast({number} as varchar) = {key} then {number} end" if id_type == "bigint" else key
@@ -139,14 +152,14 @@ def _within(column: SourceColumn, value: str) -> str:
     return f"case when {' and '.join(tests)} then {value} end" if tests else value
 
 
-def _odd_cells(source: Source) -> list[tuple[str, str]]:
+def odd_cells(source: Source) -> list[tuple[str, str]]:
     """Cells of a row that can be read in part: unreadable or unknown, never a reason to lose the row."""
     checks = []
     for name, column in source.columns.items():
         written, value = f"nullif(trim(cast({raw(name)} as varchar)), '')", quote(name)
         bounds = [f"{value} < {column.min}"] if column.min is not None else []
         bounds += [f"{value} > {column.max}"] if column.max is not None else []
-        if column.type in ("integer", "money", "flag", "date"):
+        if column.type in ("integer", "number", "money", "flag", "date"):
             unread = f"({value} is null and {written} is not null)"
             checks.append((f"unreadable:{name}", " or ".join([unread, *bounds])))
         if column.type == "category" and column.values:
@@ -162,32 +175,35 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
     source = bound.model.business.sources[name]
     key, window = quote(id_column(source)), horizon(bound.as_of, bound.model.business.horizon_months)
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
+    dated = "date" in source.columns
     derived = _direction(source)
-    code = _customer_id(f"r.{key}", id_type)
-    columns = [f"{code} as {key}", "cast(date as date) as date"]
+    code = customer_code(f"r.{key}", id_type)
+    columns = [f"{code} as {key}", *(["cast(date as date) as date"] if dated else [])]
     for column, item in source.columns.items():
         if item.type == "category" and item.values:
             columns.append(f"cast({quote(column)} as {enumeration(item)}) as {quote(column)}")
     checks = [
         ("no_id", f"{key} is null"),
-        ("bad_date", "date is null"),
+        *([("bad_date", "date is null")] if dated else []),
         ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
-        ("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'"),
-        ("before_window", f"date < date '{window.start}'"),
+        *([("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'")] if dated else []),
+        *([("before_window", f"date < date '{window.start}'")] if dated else []),
         *([("no_direction", "direction is null")] if derived else []),
         ("unknown_customer", f"not exists (from {quote(customers)} as c where c.{key} = {code})"),
-        *((reason, test) for reason, test in _odd_cells(source) if reason.startswith("unknown:")),
-        *([("rate_assumed", early)] if (early := _before_rates(bound)) else []),
+        *((reason, test) for reason, test in odd_cells(source) if reason.startswith("unknown:")),
+        *([("rate_assumed", early)] if dated and "currency" in source.columns and (early := _before_rates(bound)) else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
     # Rows without a time of day may be true repeats: two rides for the same price on one day.
-    keyed = f"case when date <> cast(date as date) then hash({', '.join(quote(column) for column in source.columns)}) end"
+    # In a table without dates each row is a period's total: one that stands twice is a copy.
+    hashed = f"hash({', '.join(quote(column) for column in source.columns)})"
+    keyed = f"case when date <> cast(date as date) then {hashed} end" if dated else hashed
     return f"""select {listing(columns)},
-  round(cast({amount} as double) * {_rate(bound)} * 100) as value,
+  round(cast({amount} as double) * {_rate(bound, source)} * 100) as value,
   {keyed} as row_hash,
-  {_problem(checks)} as problem,
+  {problem_of(checks)} as problem,
   {", ".join(raw(column) for column in source.columns)}, source_file
 from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
 
@@ -202,7 +218,7 @@ def is_rejected(column: str = "problem") -> str:
     return f"{column} in ({', '.join(text(reason) for reason in REJECTED)})"
 
 
-def _problem(checks: list[tuple[str, str]]) -> str:
+def problem_of(checks: list[tuple[str, str]]) -> str:
     """The first thing wrong with a row, as a small enumeration; null for a clean row."""
     reasons = ", ".join(text(reason) for reason, _ in checks)
     branches = " ".join(f"when {test} then {text(reason)}" for reason, test in checks)
@@ -219,9 +235,11 @@ def _direction(source: Source) -> str:
     return f"case when direction <> '?' then direction {branches} end"
 
 
-def _rate(bound: Bound) -> str:
+def _rate(bound: Bound, source: Source) -> str:
     """Units of the playbook's currency per unit of the row's currency on the row's day; null where unknown."""
     business = bound.model.business
+    if "currency" not in source.columns:
+        return "1"
     branches = []
     for currency, name in business.currencies.items():
         if name is None:

@@ -6,22 +6,30 @@ What the plan needs follows from what the playbook names: only cells that some r
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from nextbest.errors import PlaybookError, Problem
+from nextbest.playbook.binder import Binder
 from nextbest.playbook.contact import BoundContact, bound_contact
-from nextbest.playbook.entry import Condition, Param
+from nextbest.playbook.entry import Condition
 from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Fact, Measure, Offer, Option, Playbook
 from nextbest.playbook.naming import check_names, takes_own_numbers
-from nextbest.playbook.params import value_on
-from nextbest.rules.parse import ParamValue, Rule, RuleError, Scope, bind, cell, did_you_mean
+from nextbest.rules.parse import ParamValue, Rule, Scope, cell, did_you_mean
 
 T = TypeVar("T")
 OWNED = "owned_products"
 """The customer column that lists the products held."""
 HOLDS = "holds"
 """The measure of it by category of offers: `holds['cards']` is 1 or 0."""
+
+
+class Cell(NamedTuple):
+    """One cell of a measure: its key, what is taken of the rows (sum, count, since), and its column."""
+
+    key: str
+    of: str
+    column: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class Bound:
     score: Rule
     confidence: Rule
     plurals: dict[str, Rule]
+    paydays: dict[str, Rule]
+    """The days near a payday, by the name of the measure's sum."""
 
     @property
     def model(self) -> Playbook:
@@ -96,14 +106,17 @@ class Bound:
             yield from (rule for rule in (offer.cap, offer.today) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
 
-    def cells(self) -> dict[str, list[tuple[str, bool]]]:
-        """Measure id → the (key, is_count) that some rule reads, each sum with its count beside it."""
+    def cells(self) -> dict[str, list[Cell]]:
+        """Measure id → the cells that some rule reads, each sum with its count beside it."""
         used = {column for rule in self.rules() for column in rule.columns if column.endswith("]")}
-        needed: dict[str, list[tuple[str, bool]]] = {}
+        needed: dict[str, list[Cell]] = {}
         for name, measure in self.measures.items():
+            found = needed.setdefault(name, [])
             for key in keys_of(self.model, measure):
-                sums, counts = cell(measure.sum, key) in used, cell(measure.count, key) in used
-                needed.setdefault(name, []).extend(([(key, False)] if sums else []) + ([(key, True)] if sums or counts else []))
+                columns = {of: cell(series, key) for of, series in series_of(measure).items()}
+                wanted = {of for of, column in columns.items() if column in used}
+                wanted |= {"count"} if "sum" in wanted else set()
+                found += [Cell(key, of, column) for of, column in columns.items() if of in wanted]
         return needed
 
     def held(self) -> dict[str, tuple[str, ...]]:
@@ -122,9 +135,16 @@ class Bound:
         return tuple(found)
 
 
+def series_of(measure: Measure) -> dict[str, str]:
+    """What a measure takes of its rows (sum, count, since) → the name that rules call it by."""
+    return {"sum": measure.sum, "count": measure.count, **({"since": measure.since} if measure.since else {})}
+
+
 def keys_of(playbook: Playbook, measure: Measure) -> tuple[str, ...]:
     """The keys that a measure can be asked for: the known values of the column it is split by."""
     business = playbook.business
+    if measure.by == "payday":
+        return ("near", "far")
     if measure.by == "month_back":
         return tuple(str(back) for back in range(1, business.horizon_months + 1))
     source = business.sources.get(measure.of)
@@ -132,40 +152,9 @@ def keys_of(playbook: Playbook, measure: Measure) -> tuple[str, ...]:
     return tuple(column.values) if column else ()
 
 
-class _Binder:
-    """Binds one expression after another and gathers the problems."""
-
-    def __init__(self, loaded: Loaded, as_of: date):
-        self.loaded, self.as_of, self.problems = loaded, as_of, list[Problem]()
-
-    def rule(self, text: object, scope: Scope, *path: str) -> Rule:
-        try:
-            return bind(_text(text), scope)
-        except RuleError as error:
-            self.say(error.what, error.fix, *path)
-            return bind("null", scope)
-
-    def say(self, what: str, fix: str, *path: str) -> None:
-        self.problems.append(Problem(f"{self.loaded.where(*path)} ({'.'.join(path)})", what, fix))
-
-    def params(self, params: dict[str, Param], *path: str) -> dict[str, ParamValue]:
-        values = {}
-        for name, param in params.items():
-            value = value_on(param, self.as_of)
-            if value is None:
-                self.say(f"no value on {self.as_of}: the first starts {min(param.values)}", "add the value in force", *path, name)
-                value = param.values[min(param.values)]
-            values[name] = value
-        return values
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def bound(loaded: Loaded, as_of: date) -> Bound:
     """Bind a playbook for a day. Raises PlaybookError with every unknown name and rule outside the language."""
-    model, binder = loaded.model, _Binder(loaded, as_of)
+    model, binder = loaded.model, Binder(loaded, as_of)
     business = model.business
     customers = business.sources.get(business.customers)
     if customers is None:
@@ -173,9 +162,13 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     params: dict[str, ParamValue] = {"months": business.horizon_months, **binder.params(model.params, "params")}
     measures = model.features.measures
     for name, measure in measures.items():
+        if measure.payday and measure.payday.day not in customers.columns:
+            binder.say(f"no customer column '{measure.payday.day}'", "name one", "features", "measures", name, "payday", "day")
+        if (measure.by == "payday") != (measure.payday is not None):
+            binder.say("`by: payday` and an entry `payday` belong together", "write both", "features", "measures", name)
         if not keys_of(model, measure):
             binder.say(f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name)
-    cells = {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in (measure.sum, measure.count)}
+    cells = {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in series_of(measure).values()}
     if OWNED in customers.columns:
         cells[HOLDS] = tuple(dict.fromkeys(offer.category for offer in model.offers.values()))
     base = Scope(frozenset(customers.columns), cells, params)
@@ -231,13 +224,20 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
             for language, voice in model.voices.items()
         },
+        paydays={
+            measure.sum: binder.rule(
+                measure.payday.within, Scope(frozenset(), {}, params), "features", "measures", name, "payday", "within"
+            )
+            for name, measure in measures.items()
+            if measure.payday
+        },
     )
     if binder.problems:
         raise PlaybookError(binder.problems)
     return result
 
 
-def _offer(binder: _Binder, offer: Offer, scope: Scope) -> BoundOffer:
+def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:
     path = ("offers", offer.id)
     scope = scope.adding(params=binder.params(offer.params, *path, "params"))
     own_signals = {
@@ -286,7 +286,7 @@ def _each(items: dict[str, T], make: Callable[[str, T], Rule]) -> dict[str, Rule
     return {name: make(name, item) for name, item in items.items()}
 
 
-def _ordered(binder: _Binder, features: dict[str, Rule]) -> dict[str, Rule]:
+def _ordered(binder: Binder, features: dict[str, Rule]) -> dict[str, Rule]:
     """Features so that each stands after those it names."""
     done: dict[str, Rule] = {}
     while rest := {name: rule for name, rule in features.items() if name not in done}:

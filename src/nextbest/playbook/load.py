@@ -22,11 +22,12 @@ SINGLE_FILES = {
     "segments": "segments.yaml",
     "contact": "contact.yaml",
     "channels": "channels.yaml",
+    "learn": "learn.yaml",
 }
 FOLDERS = {"voices": "voice", "offers": "offers"}
 KEYS = {"playbook": "business", "voice": "voices"}
 """What a base's `take` names by file → the part of the model."""
-OPTIONAL = ("segments",)
+OPTIONAL = ("segments", "learn")
 BASE = "base"
 """The folder in which a playbook's copy carries the playbook that it stands on."""
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

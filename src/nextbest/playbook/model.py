@@ -5,30 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nextbest.playbook.entry import Condition, Example, Expression, Name, Param, Strict, Texts
+from nextbest.playbook.learning import Learn
 from nextbest.playbook.policy import Contact
+from nextbest.playbook.sources import Source
 from nextbest.playbook.speech import Channel, Voice
-
-
-class SourceColumn(Strict):
-    """One column of an input table and how to read it."""
-
-    type: Literal["id", "text", "category", "integer", "money", "date", "flag", "list"]
-    names: list[str] = Field([], description="headers accepted besides the column's own name")
-    required: bool = False
-    values: list[str] = Field([], description="known values; others are kept and reported")
-    min: float | None = None
-    max: float | None = None
-
-
-class Source(Strict):
-    """One input table: which files hold it, and its columns."""
-
-    files: list[str] = Field(description="file name patterns without extension, e.g. '*transactions*'")
-    columns: dict[Name, SourceColumn]
-    negative: Literal["keep", "magnitude"] = Field(
-        "keep", description="what a negative amount means: a refund (keep), or a sign that repeats the direction"
-    )
-    direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")
 
 
 class Arbitration(Strict):
@@ -89,13 +69,25 @@ class Business(Strict):
     every_offer: EveryOffer = EveryOffer()
 
 
+class Payday(Strict):
+    """When pay comes: near it are the days from so many before to so many after. In a month too short, its last day."""
+
+    day: Name = Field(description="the customers' column with the day of the month, 1 to 31")
+    within: Expression = Field(description="days, over parameters only")
+
+
 class Measure(Strict):
     """A sum and a count over an activity table, split by one column: `spend['Такси']`, `visits['Такси']`."""
 
     of: Name
-    by: Name = Field(description="the column whose values are the keys; `month_back` is 1 for the latest month")
+    by: Name = Field(
+        description="the column whose values are the keys; `month_back` is 1 for the latest month; "
+        "`payday` is near or far from the customer's day of pay"
+    )
     sum: Name
     count: Name
+    since: Name | None = Field(None, description="days from the latest row to the as-of day, unknown where there is none")
+    payday: Payday | None = Field(None, description="for `by: payday`")
     over: Literal["horizon", "last_month"] = Field("horizon", description="the whole horizon, or the last complete calendar month")
     unit: str
     meaning: Texts
@@ -217,4 +209,5 @@ class Playbook(Strict):
     contact: Contact
     channels: dict[Name, Channel]
     voices: dict[str, Voice]
+    learn: Learn | None = None
     offers: Annotated[dict[str, Offer], Field(min_length=1)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
+from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of, series_of
 from nextbest.rules.functions import round_half_away
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
@@ -41,7 +41,7 @@ def empty_row(bound: Bound) -> Row:
     row: Row = dict.fromkeys(bound.customer_columns)
     for measure in bound.measures.values():
         for key in keys_of(bound.model, measure):
-            row |= {cell(measure.sum, key): 0.0, cell(measure.count, key): 0.0}
+            row |= {cell(series, key): None if of == "since" else 0.0 for of, series in series_of(measure).items()}
     return row | {name: item.default for name, item in bound.model.features.population.items()}
 
 

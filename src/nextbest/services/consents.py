@@ -11,7 +11,7 @@ from sqlalchemy import select
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.plan.stage import Stage
-from nextbest.playbook.model import Source, SourceColumn
+from nextbest.playbook.sources import Source, SourceColumn
 from nextbest.services.incoming import NAME, code_of, incoming, rejected
 from nextbest.settings import Settings
 from nextbest.store import ledger, tables

@@ -12,7 +12,7 @@ from nextbest.intake.files import find, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.contact import known_zone
-from nextbest.playbook.model import Source
+from nextbest.playbook.sources import Source
 
 _ZONED = r":[0-9]{2}(\.[0-9]+)?\s*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$"
 """A time that names its zone."""

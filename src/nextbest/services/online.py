@@ -18,7 +18,7 @@ from nextbest.plan import features, records, staging
 from nextbest.plan.replies import replies
 from nextbest.plan.stage import FILE_COLUMN, quote
 from nextbest.playbook.bind import Bound
-from nextbest.playbook.model import Source
+from nextbest.playbook.sources import Source
 from nextbest.services.incoming import code_of
 from nextbest.services.job import Job
 from nextbest.services.memory import Memory

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.plan.stage import Stage, text
-from nextbest.playbook.model import Source, SourceColumn
+from nextbest.playbook.sources import Source, SourceColumn
 from nextbest.services.incoming import incoming, rejected
 from nextbest.settings import Settings
 from nextbest.store import ledger, tables

@@ -1,5 +1,6 @@
 """Reading: the files of every source as typed tables, with each problem counted and each odd row kept aside."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from nextbest.intake.files import Found, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound
+from nextbest.playbook.sources import Source
 
 _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
   cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
@@ -22,7 +24,7 @@ class Reading:
     """Makes the customers table and the activity tables, and beside them `rejects`: one row that was left out or is odd.
 
     `problems` counts what was found; `counts` says how many rows of each source were read and kept. `remembered`: the
-    purposes whose consents stand in the engine's table of that name.
+    purposes whose consents stand in the engine's table of that name. `others`: tables beside the playbook's sources.
     """
 
     book: Bound
@@ -33,9 +35,15 @@ class Reading:
     counts: dict[str, Any] = field(default_factory=dict)
     id_type: str = "varchar"
     remembered: tuple[str, ...] = ()
+    others: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.engine.create(Stage("rejects", "one row that was left out or is odd", _REJECTS))
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Every table that is read."""
+        return {**self.book.model.business.sources, **self.others}
 
     @property
     def key(self) -> str:
@@ -44,13 +52,13 @@ class Reading:
         return quote(staging.id_column(business.sources[business.customers]))
 
     def _rows_of(self, name: str) -> str:
-        source = self.book.model.business.sources[name]
+        source = self.sources[name]
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
         return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
 
     def _stage(self, name: str, staged: str, rows: str) -> None:
         """The typed columns without what is only for rejects, so that none of it is computed."""
-        raws = [staging.raw(column) for column in self.book.model.business.sources[name].columns]
+        raws = [staging.raw(column) for column in self.sources[name].columns]
         lean = f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
         try:
             self.engine.create(Stage(staged, "one row of the file", lean))
@@ -65,17 +73,12 @@ class Reading:
         rows = staging.customers(self.book, self._rows_of(name), self.remembered)
         staged = f"{name}_rows"
         self._stage(name, staged, rows)
-        kept = f"from {quote(staged)} where problem is null or not {staging.is_rejected()}"
-        self.id_type = self._type_of_codes(kept)
+        self.id_type = self.type_of(staging.id_column(self.sources[name]), staged)
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
         rejected = self._note(name, staged, rows)
         self._malformed(name)
         self.counts[name] = {"read": read, "kept": read - rejected}
-
-    def _type_of_codes(self, kept: str) -> str:
-        [(whole,)] = self.engine.rows(f"select coalesce(bool_and(regexp_matches({self.key}, {text(staging.WHOLE)})), false) {kept}")
-        return "bigint" if whole else "varchar"
 
     def activity(self, name: str) -> None:
         """An activity table, rows that stand twice left out."""
@@ -94,6 +97,23 @@ class Reading:
         if read and rejected == read:
             why = ", ".join(f"{item['rows']} {item['problem']}" for item in self.problems if item["table"] == name and not item["kept"])
             raise DataError([Problem(name, f"every row would be left out: {why}", "check the as-of day, the codes and the formats")])
+
+    def other(self, name: str, rows: Callable[[str], str]) -> None:
+        """Another table, as `<name>_rows`: `rows` makes of a SELECT of typed rows one with `problem`."""
+        select, staged = rows(self._rows_of(name) if self.found.of(name) else staging.no_rows(self.sources[name])), f"{name}_rows"
+        self._stage(name, staged, select)
+        [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
+        rejected = self._note(name, staged, select)
+        if self.found.of(name):
+            self._malformed(name)
+        self.counts[name] = {"read": read, "kept": read - rejected}
+
+    def type_of(self, code: str, staged: str) -> str:
+        """How a table's codes are typed: whole numbers where all of them are."""
+        whole_codes = f"regexp_matches({quote(code)}, {text(staging.WHOLE)})"
+        kept = f"problem is null or not {staging.is_rejected()}"
+        [(whole,)] = self.engine.rows(f"select coalesce(bool_and({whole_codes}), false) from {quote(staged)} where {kept}")
+        return "bigint" if whole else "varchar"
 
     def _leave_out_doubles(self, name: str, rows: str, clean: str) -> None:
         repeated = f"select row_hash, min(rowid) as first from {quote(name)} where {clean} group by 1 having count(*) > 1"
@@ -130,7 +150,7 @@ class Reading:
         part = (
             f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
             f"cast(problem_found as varchar) as problem, {kept} as kept, "
-            f"{staging.as_written(self.book.model.business.sources[name])} as row from ({select})"
+            f"{staging.as_written(self.sources[name])} as row from ({select})"
         )
         self._add_rejects(part)
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from nextbest.playbook.entry import Param
+from nextbest.playbook.learning import Learn
 from nextbest.playbook.model import Business, Features, Offer, Segment, Signal
 from nextbest.playbook.policy import Contact
 from nextbest.playbook.speech import Channel, Voice
@@ -19,6 +20,7 @@ FILES: dict[str, Any] = {
     "segments": dict[str, Segment],
     "contact": Contact,
     "channels": dict[str, Channel],
+    "learn": Learn,
     "voice": Voice,
     "offer": Offer,
 }

@@ -1,0 +1,142 @@
+"""Customers and products side by side: what was answered, to learn from, and what is open, to rank.
+
+Beside the customer's and the product's columns each row has the pair features, `heuristic`, what the customer answered
+before to the same product (`asked_before`, `taken_before`: of earlier rounds only), and `held`, the products held.
+"""
+
+from collections.abc import Iterable
+
+from nextbest.plan.stage import Stage, listing, quote, text
+from nextbest.plan.staging import customer_code, id_column, is_rejected, odd_cells, problem_of, rule_type
+from nextbest.playbook.bind_learning import BoundOfferLearning, BoundReason
+from nextbest.playbook.sources import Source
+from nextbest.rules.render import sql
+
+
+def products(learning: BoundOfferLearning, rows: str) -> str:
+    """The products table with `problem`. Grain: one row of the file."""
+    code = quote(learning.product)
+    checks = [("no_product", f"{code} is null"), ("duplicate_product", "row <> first"), *odd_cells(learning.model.products)]
+    numbered = f"select *, row_number() over () as row from ({rows})"
+    first = f"select *, min(row) over (partition by {code}) as first from ({numbered})"
+    return f"select * exclude (row, first), {problem_of(checks)} as problem from ({first})"
+
+
+def typed_products(learning: BoundOfferLearning, staged: str, id_type: str) -> Stage:
+    """One row per product, numbers as rules compute with them."""
+    code = quote(learning.product)
+    items = [f"cast({code} as {id_type}) as {code}"]
+    for name, column in learning.model.products.columns.items():
+        if name != learning.product:
+            items.append(f"cast({quote(name)} as {rule_type(column)}) as {quote(name)}")
+    select = f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
+    return Stage("products", "one product", select)
+
+
+def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: str, product_type: str) -> str:
+    """A table that links customers and products, with `problem`. Grain: one row of the file."""
+    source, business = learning.tables[name], learning.book.model.business
+    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    customer, product = customer_code(f"r.{key}", customer_type), customer_code(f"r.{code}", product_type)
+    answers = name == "answers"
+    needed = {"no_round": learning.model.round, "no_answer": learning.model.taken} if answers else {}
+    same = ", ".join([key, code, *([quote(learning.model.round)] if answers else [])])
+    checks = [
+        ("no_id", f"r.{key} is null"),
+        ("no_product", f"r.{code} is null"),
+        ("unknown_customer", f"not exists (from {quote(business.customers)} as c where c.{key} = {customer})"),
+        ("unknown_product", f"not exists (from products as p where p.{code} = {product})"),
+        *((reason, f"{quote(column)} is null") for reason, column in needed.items()),
+        ("duplicate_row", "again"),
+    ]
+    names = [column for column in source.columns if quote(column) not in (key, code)]
+    columns = [f"{customer} as {key}", f"{product} as {code}", *map(quote, names)]
+    raws = [quote(f"raw.{column}") for column in source.columns]
+    numbered = f"select *, row_number() over (partition by {same}) > 1 as again from ({rows})"
+    return f"select {listing([*columns, *raws, 'source_file'])},\n  {problem_of(checks)} as problem from ({numbered}) as r"
+
+
+def _features(learning: BoundOfferLearning, among: str, extra: Iterable[str]) -> str:
+    """SELECT over `among` (c: features, p: products, extra columns): everything that models and reasons look at."""
+    book, business = learning.book, learning.book.model.business
+    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    own = dict.fromkeys([*book.customer_columns, *book.features, *book.model.features.population])
+    about = [name for name in learning.model.products.columns if name != learning.product]
+    base = [f"c.{key} as customer", f"p.{code} as product", *extra]
+    base += [f"c.{quote(name)}" for name in own if quote(name) != key] + [f"p.{quote(name)}" for name in about]
+    select = f"select {listing(base)}\nfrom {among}"
+    pairs = [f"{sql(rule, 'duckdb')} as {quote(name)}" for name, rule in learning.pairs.items()]
+    if pairs:
+        select = f"select *,\n  {listing(pairs)}\nfrom (\n{select})"
+    failed = ", ".join(
+        f"case when not coalesce({sql(rule, 'duckdb')}, false) then {text(name)} end" for name, rule in learning.eligible.items()
+    )
+    said = [f"{_first_true(item)} as {quote(f'reason.{name}')}" for name, item in learning.reasons.items()]
+    last = [
+        f"cast({sql(learning.heuristic, 'duckdb')} as double) as heuristic",
+        f"concat_ws(' ', {failed}) as failed" if failed else "'' as failed",
+        *said,
+    ]
+    return f"select *,\n  {listing(last)}\nfrom (\n{select})"
+
+
+def _first_true(reason: BoundReason) -> str:
+    """SQL: the place of the first wording that is true."""
+    branches = [f"when {sql(rule, 'duckdb') if rule else 'true'} then {place}" for place, (rule, _) in enumerate(reason.speaks_for)]
+    return f"case {' '.join(branches)} end"
+
+
+def _columns(learning: BoundOfferLearning) -> list[str]:
+    numbers = [f"cast({quote(name)} as double) as {quote(name)}" for name in learning.numbers]
+    return [*numbers, *(f"cast({quote(name)} as varchar) as {quote(name)}" for name in learning.words)]
+
+
+_HELD = "left join (select {key}, list({code} order by {code}) as held from held group by 1) as h on h.{key} = c.{key}"
+
+
+def answered(learning: BoundOfferLearning) -> Stage:
+    """Grain: one answer. `taken` is 1 or 0; history is that of earlier rounds."""
+    business = learning.book.model.business
+    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    turn, taken = quote(learning.model.round), quote(learning.model.taken)
+    earlier = f"over (partition by {key}, {code} order by {turn} range between unbounded preceding and 1 preceding)"
+    history = (
+        f"select {key}, {code}, {turn} as round, cast({taken} as integer) as taken, "
+        f"coalesce(count(*) {earlier}, 0) as asked_before, "
+        f"coalesce(sum(cast({taken} as integer)) {earlier}, 0) as taken_before from answers"
+    )
+    among = (
+        f"({history}) as a join features as c on c.{key} = a.{key} cross join population join products as p on p.{code} = a.{code} "
+        + _HELD.format(key=key, code=code)
+    )
+    extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", "coalesce(h.held, []) as held"]
+    select = _features(learning, among, extra)
+    kept = ["customer", "product", "round", "taken", "asked_before", "taken_before", "held", "heuristic", *_columns(learning)]
+    return Stage("answered", "one answer", f"select {listing(kept)}\nfrom (\n{select})\norder by round, customer, product")
+
+
+def opened(learning: BoundOfferLearning) -> Stage:
+    """Grain: one customer × product that is not held. `failed` names the rules of eligibility that do not hold."""
+    business = learning.book.model.business
+    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    taken = quote(learning.model.taken)
+    history = (
+        f"select {key}, {code}, count(*) as asked_before, sum(cast({taken} as integer)) as taken_before from answers group by {key}, {code}"
+    )
+    among = (
+        f"features as c cross join population cross join products as p "
+        f"left join ({history}) as a on a.{key} = c.{key} and a.{code} = p.{code} " + _HELD.format(key=key, code=code)
+    )
+    extra = ["coalesce(a.asked_before, 0) as asked_before", "coalesce(a.taken_before, 0) as taken_before", "coalesce(h.held, []) as held"]
+    select = _features(learning, among, extra)
+    reasons = [quote(f"reason.{name}") for name in learning.reasons]
+    kept = ["customer", "product", "failed", "asked_before", "taken_before", "held", "heuristic", *_columns(learning), *reasons]
+    free = "not list_contains(held, product)"
+    return Stage(
+        "opened", "one customer × product not held", f"select {listing(kept)}\nfrom (\n{select})\nwhere {free}\norder by customer, product"
+    )
+
+
+def linked_table(source: Source, name: str, staged: str) -> Stage:
+    """The rows of a linked table that can be used."""
+    return Stage(name, "one row", f"select {', '.join(map(quote, source.columns))} from {quote(staged)} where problem is null")

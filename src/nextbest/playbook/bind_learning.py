@@ -1,0 +1,124 @@
+"""learn.yaml bound for a day: every expression parsed, every name resolved, all problems told."""
+
+from dataclasses import dataclass
+
+from nextbest.errors import PlaybookError
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.binder import Binder
+from nextbest.playbook.learning import OfferLearning, Said
+from nextbest.playbook.sources import Source
+from nextbest.rules.parse import ParamValue, Rule, Scope
+
+MADE = ("similar", "history")
+"""Features that models make themselves: what similar customers have, and what the customer answered before."""
+TABLES = ("products", "held", "answers")
+
+
+@dataclass(frozen=True)
+class BoundReason:
+    """What is said of some features: for the offer, by the first rule that holds, or against it."""
+
+    of: tuple[str, ...]
+    speaks_for: tuple[tuple[Rule | None, dict[str, str]], ...]
+    against: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundOfferLearning:
+    """The part `offers` of learn.yaml, bound."""
+
+    book: Bound
+    model: OfferLearning
+    pairs: dict[str, Rule]
+    eligible: dict[str, Rule]
+    heuristic: Rule
+    reasons: dict[str, BoundReason]
+
+    @property
+    def product(self) -> str:
+        """The column of a product's code."""
+        return id_of(self.model.products)
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        """The tables beside the playbook's sources."""
+        return {name: getattr(self.model, name) for name in TABLES}
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Features that are numbers: of the customer, and of the pair."""
+        words = set(self.words)
+        return tuple(name for name in (*self.model.uses, *self.pairs) if name not in words)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Features that are words."""
+        columns = self.book.model.business.sources[self.book.model.business.customers].columns
+        own = [name for name in self.model.uses if name in columns and columns[name].type in ("category", "text")]
+        return (*own, *(name for name, item in self.model.pairs.items() if item.kind == "word"))
+
+
+def id_of(source: Source) -> str:
+    """A source's first column of type id."""
+    return next((name for name, column in source.columns.items() if column.type == "id"), "")
+
+
+def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
+    """The part bound, None where the playbook has none. Raises PlaybookError with every problem."""
+    model = book.model.learn.offers if book.model.learn else None
+    if model is None:
+        return None
+    binder, at = Binder(book.loaded, book.as_of), ("learn", "offers")
+    params: dict[str, ParamValue] = {
+        "months": book.model.business.horizon_months,
+        **binder.params(book.model.params, "params"),
+    }
+    customer = id_of(book.model.business.sources[book.model.business.customers])
+    product = id_of(model.products)
+    columns = {*book.customer_columns, *book.features, *book.model.features.population}
+    if not product:
+        binder.say("no column of type id", "give the product's code a column", *at, "products")
+    for table in ("held", "answers"):
+        for name in (customer, product):
+            if getattr(model, table).columns.get(name) is None or getattr(model, table).columns[name].type != "id":
+                binder.say(f"'{table}' needs the id column '{name}'", "name it as in the other tables", *at, table, "columns")
+    for entry, kinds in (("round", ("integer",)), ("taken", ("flag",))):
+        column = model.answers.columns.get(getattr(model, entry))
+        if column is None or column.type not in kinds:
+            binder.say(f"'{getattr(model, entry)}' is no {kinds[0]} column of the answers", "name one", *at, entry)
+    for name in sorted(columns & set(model.products.columns)):
+        binder.say(f"'{name}' is a column of products and of customers", "rename one", *at, "products", "columns", name)
+    ids = {name for source in book.model.business.sources.values() for name, column in source.columns.items() if column.type == "id"}
+    for name in model.uses:
+        if name not in columns:
+            binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
+        elif name in ids:
+            binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
+    known = Scope(frozenset(columns | (set(model.products.columns) - {product})), {}, params)
+    pairs = {name: binder.rule(item.value, known, *at, "pairs", name, "value") for name, item in model.pairs.items()}
+    with_pairs = known.adding(model.pairs)
+
+    def said(items: list[Said], *path: str) -> tuple[tuple[Rule | None, dict[str, str]], ...]:
+        return tuple(
+            (binder.rule(item.when, with_pairs, *path, str(place), "when") if item.when is not None else None, item.text)
+            for place, item in enumerate(items)
+        )
+
+    features = {*model.uses, *model.pairs, *MADE}
+    for name, reason in model.reasons.items():
+        for item in (item for item in reason.of if item not in features):
+            binder.say(f"unknown feature '{item}'", f"one of `uses` or `pairs`, or {' or '.join(MADE)}", *at, "reasons", name, "of")
+    result = BoundOfferLearning(
+        book,
+        model,
+        pairs,
+        {name: binder.rule(rule.when, with_pairs, *at, "eligible", name, "when") for name, rule in model.eligible.items()},
+        binder.rule(model.heuristic, with_pairs, *at, "heuristic"),
+        {
+            name: BoundReason(tuple(item.of), said(item.speaks_for, *at, "reasons", name, "speaks_for"), item.against)
+            for name, item in model.reasons.items()
+        },
+    )
+    if binder.problems:
+        raise PlaybookError(binder.problems)
+    return result

@@ -1,0 +1,57 @@
+"""The shape of learn.yaml: what is learned from the answers of customers, and who may be offered what."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nextbest.playbook.entry import Condition, Expression, Name, Strict, Texts
+from nextbest.playbook.sources import Source
+
+
+class PairFeature(Strict):
+    """One value per customer and product. A number, or a word where `kind` is word."""
+
+    value: Expression = Field(description="over the customer's columns and features, and the product's columns")
+    kind: Literal["number", "word"] = "number"
+    unit: str
+    meaning: Texts
+
+
+class Said(Strict):
+    """A wording and when it is true."""
+
+    when: Expression | None = None
+    text: Texts
+
+
+class Reason(Strict):
+    """What is said of the features that spoke most for an offer, or against it. Their contributions are added up."""
+
+    of: list[Name] = Field(
+        description="customer columns, features and pair features; `history` is what was answered before, `similar` what similar customers have"
+    )
+    speaks_for: Annotated[list[Said], Field(min_length=1, description="the first that is true")]
+    against: Texts
+
+
+class OfferLearning(Strict):
+    """Who takes which product. The tables share the customers' code and the products' code by the same column names."""
+
+    products: Source = Field(description="one row per product; its id column is the product's code")
+    held: Source = Field(description="one row per customer and product held")
+    answers: Source = Field(description="one row per offer that was made, and what came of it")
+    round: Name = Field(description="the answers' column that orders them: the number of a campaign, a month")
+    taken: Name = Field(description="the answers' column that says whether the offer was taken (a flag)")
+    uses: list[Name] = Field(description="customer columns and features that models may use; never a code")
+    pairs: dict[Name, PairFeature] = {}
+    eligible: dict[Name, Condition] = Field({}, description="beside: nothing that is held is offered")
+    heuristic: Expression = Field(0, description="a score without learning, over pair features too: a baseline")
+    reasons: dict[Name, Reason] = {}
+    model: Literal["popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend"] = "logistic"
+    top: Annotated[int, Field(ge=1, description="recommendations per customer")] = 5
+
+
+class Learn(Strict):
+    """learn.yaml"""
+
+    offers: OfferLearning | None = None

@@ -1,0 +1,29 @@
+"""The shape of input tables."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from nextbest.playbook.entry import Name, Strict
+
+
+class SourceColumn(Strict):
+    """One column of an input table and how to read it."""
+
+    type: Literal["id", "text", "category", "integer", "number", "money", "date", "flag", "list"]
+    names: list[str] = Field([], description="headers accepted besides the column's own name")
+    required: bool = False
+    values: list[str] = Field([], description="known values; others are kept and reported")
+    min: float | None = None
+    max: float | None = None
+
+
+class Source(Strict):
+    """One input table: which files hold it, and its columns."""
+
+    files: list[str] = Field(description="file name patterns without extension, e.g. '*transactions*'")
+    columns: dict[Name, SourceColumn]
+    negative: Literal["keep", "magnitude"] = Field(
+        "keep", description="what a negative amount means: a refund (keep), or a sign that repeats the direction"
+    )
+    direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")

@@ -1,0 +1,166 @@
+"""Answers: the tables of learn.yaml read beside the playbook's own, as pairs of customers and products."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import DataError, PlaybookError, Problem, UsageError
+from nextbest.intake.files import Found, find
+from nextbest.models.base import Pairs
+from nextbest.plan import features, pairs
+from nextbest.plan.cell import parsed
+from nextbest.plan.stage import quote
+from nextbest.plan.staging import id_column
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind_learning import BoundOfferLearning, bound_offer_learning
+from nextbest.playbook.load import Loaded, load
+from nextbest.services.decide import Progress, day_of, silent
+from nextbest.services.reading import Reading
+from nextbest.settings import Settings
+
+BATCH = 200_000
+"""Pairs that are in memory at a time while a ranking is made."""
+
+
+@dataclass
+class Answers:
+    """The stages `answered` and `opened` in an engine, and what was odd in the files."""
+
+    learning: BoundOfferLearning
+    engine: DuckDBEngine
+    reading: Reading
+    products: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """What was found in the files: table, problem, column, rows, kept, advice."""
+        return self.reading.problems
+
+    def answered(self) -> Pairs:
+        """All answers. Raises DataError where there is nothing to learn from."""
+        frame = self.engine.batches("from answered", BATCH).read_all().to_pandas()
+        taken = int(frame.taken.sum()) if len(frame) else 0
+        if taken == 0 or taken == len(frame):
+            what = f"{len(frame)} answers, {taken} of them taken: nothing to learn from"
+            raise DataError([Problem("answers", what, "hand in answers of customers who took an offer and of some who did not")])
+        return self._pairs(frame)
+
+    def open(self, size: int = BATCH, where: str = "failed = ''") -> Iterator[Pairs]:
+        """The pairs that may be offered, so many at a time, by customer and product."""
+        for batch in self.engine.batches(f"select * from opened where {where}", size):
+            if batch.num_rows:
+                yield self._pairs(batch.to_pandas())
+
+    def _pairs(self, frame: Any) -> Pairs:
+        return Pairs(frame, self.learning.numbers, self.learning.words)
+
+    @property
+    def types(self) -> tuple[str, str]:
+        """The engine's types of a customer's and a product's code."""
+        [(customer, product)] = self.engine.rows("select typeof(any_value(customer)), typeof(any_value(product)) from opened")
+        return str(customer), str(product)
+
+
+def learns(loaded: Loaded) -> None:
+    """Raises UsageError where the playbook does not say what is learned."""
+    if loaded.model.learn is None or loaded.model.learn.offers is None:
+        what = "has no learn.yaml with `offers`: it does not say where answers stand"
+        raise UsageError([Problem(f"playbook '{loaded.model.business.name}'", what, "take the playbook `upsell` for an example")])
+
+
+@contextmanager
+def read_answers(
+    data: str | Path,
+    playbook: str | Path,
+    *,
+    as_of: date | str | None = None,
+    need_answers: bool = True,
+    progress: Progress = silent,
+) -> Iterator[Answers]:
+    """The tables of a folder as pairs. Without `as_of` the day of the latest row holds.
+
+    Raises PlaybookError, DataError, UsageError.
+    """
+    loaded = load(playbook)
+    learns(loaded)
+    tables = {name: getattr(loaded.model.learn.offers, name) for name in ("products", "held", "answers")}  # type: ignore[union-attr]
+    optional = ("held",) if need_answers else ("held", "answers")
+    found = find(Path(data), {}, {**loaded.model.business.sources, **tables}, optional)
+    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
+        book = bound(loaded, day_of(as_of) if as_of is not None else _latest(loaded, found, engine))
+        learning = bound_offer_learning(book)
+        assert learning is not None
+        reading = Reading(book, found, engine, Path(temp), others=tables)
+        made = Answers(learning, engine, reading)
+        _read(made, book, progress)
+        yield made
+
+
+def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine) -> date:
+    """The latest day that stands in an activity table."""
+    days = []
+    for name, source in loaded.model.business.sources.items():
+        column = source.columns.get("date")
+        files = found.of(name)
+        if column is None or not files:
+            continue
+        for scan, file in engine.scan(files):
+            header = file.columns["date"]
+            value = parsed(column, quote(header), file.native.get(header))
+            [(day,)] = engine.rows(f"select cast(max({value}) as date) from {scan}")
+            days += [day] if day else []
+    if not days:
+        raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
+    return max(days)
+
+
+def _read(made: Answers, book: Bound, progress: Progress) -> None:
+    business, reading, engine, learning = book.model.business, made.reading, made.engine, made.learning
+    activity = [name for name in business.sources if name != business.customers]
+    steps = len(activity) + 4
+    progress(f"reading {business.customers}", 1, steps)
+    reading.customers()
+    engine.create(features.left_alone(book))
+    for place, name in enumerate(activity, 2):
+        progress(f"reading {name}", place, steps)
+        reading.activity(name)
+        engine.create(features.cells(book, name))
+    progress("computing features", steps - 2, steps)
+    engine.create(features.features(book))
+    engine.create(features.population(book))
+    progress("reading answers", steps - 1, steps)
+    reading.other("products", lambda rows: pairs.products(learning, rows))
+    kind = reading.type_of(learning.product, "products_rows")
+    engine.create(pairs.typed_products(learning, "products_rows", kind))
+    for name in ("held", "answers"):
+        source = learning.tables[name]
+        reading.other(name, lambda rows, name=name: pairs.linked(learning, name, rows, reading.id_type, kind))  # type: ignore[misc]
+        engine.create(pairs.linked_table(source, name, f"{name}_rows"))
+    made.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
+    if not made.products:
+        raise DataError([Problem("products", "no product is left", "check the products' codes")])
+    progress("pairing customers and products", steps, steps)
+    try:
+        engine.create(pairs.answered(learning))
+        engine.view(pairs.opened(learning))
+        engine.rows("select * from opened limit 1")
+    except duckdb.Error as error:
+        what = f"the rules of learn.yaml cannot be computed ({type(error).__name__})"
+        raise PlaybookError([Problem("learn.yaml", what, "a rule mixes kinds of values, e.g. text and number")]) from error
+
+
+def told(problems: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    """Problems by table, the left out rows first."""
+    return sorted(problems, key=lambda item: (item["kept"], item["table"], item["problem"]))
+
+
+def customer_column(book: Bound) -> str:
+    """The column of a customer's code."""
+    return id_column(book.model.business.sources[book.model.business.customers])

@@ -1,0 +1,58 @@
+"""A trained model on disk: plain JSON, and its card. Nothing in it is executed when it is read."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nextbest import __version__
+from nextbest.errors import Problem, UsageError
+from nextbest.models.base import Model, make
+
+STATE, CARD = "model.json", "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is: of what it was made, for what it is good, and how good it was when it was tried."""
+
+    task: str
+    model: str
+    playbook: str
+    playbook_hash: str
+    as_of: str
+    seed: int
+    numbers: list[str]
+    words: list[str]
+    products: list[str]
+    rows: int
+    taken: int
+    figures: dict[str, Any] = field(default_factory=dict)
+    cautions: list[str] = field(default_factory=list)
+    version: str = __version__
+
+
+def write_model(model: Model, card: Card, folder: Path) -> None:
+    """Write both files into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in ((STATE, model.state()), (CARD, asdict(card))):
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a model's folder. Raises UsageError where it is none."""
+    try:
+        return Card(**json.loads((folder / CARD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise UsageError([Problem(str(folder), "not a folder that `nextbest train` wrote", "name the folder given as --out")]) from None
+
+
+def read_model(folder: Path) -> tuple[Model, Card]:
+    """The model and its card. Raises UsageError."""
+    card = read_card(folder)
+    model = make(card.model)
+    try:
+        model.restore(json.loads((folder / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError([Problem(str(folder / STATE), "the model cannot be read", "train it again")]) from None
+    return model, card
