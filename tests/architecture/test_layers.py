@@ -15,13 +15,14 @@ LAYERS = [
     {"errors", "settings", "words"},
     {"rules", "measure"},
     {"playbook"},
+    {"models"},
     {"intake", "run"},
     {"plan"},
     {"messages", "engines", "channels"},
     {"store"},
     {"report.html", "report.diff"},
     {"services"},
-    {"report.console", "web"},
+    {"report.console", "report.learning", "web"},
     {"cli", "__init__", "__main__"},
 ]
 PURE = ("rules", "playbook", "plan", "messages")

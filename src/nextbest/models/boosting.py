@@ -41,12 +41,8 @@ class Model:
         self.features = [*pairs.numbers, "similar", "asked_before", "taken_before", *pairs.words, "product"]
         rows, groups = self._ordered(pairs)
         params = {**SHAPE, "objective": self.goal, "seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1}
-        table = lightgbm.Dataset(
-            self._table(pairs)[rows],
-            pairs.taken[rows],
-            group=groups,
-            categorical_feature=[*range(len(self.features))][-len(self.words) - 1 :],
-        )
+        words = list(range(len(self.features)))[-len(self.words) - 1 :]
+        table = lightgbm.Dataset(self._table(pairs)[rows], pairs.taken[rows], group=groups, categorical_feature=words)
         self.trees = lightgbm.train(params, table, num_boost_round=TREES)
 
     def _ordered(self, pairs: Pairs) -> tuple[Any, list[int] | None]:

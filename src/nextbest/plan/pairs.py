@@ -112,6 +112,7 @@ def answered(learning: BoundOfferLearning) -> Stage:
     extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", "coalesce(h.held, []) as held"]
     select = _features(learning, among, extra)
     kept = ["customer", "product", "round", "taken", "asked_before", "taken_before", "held", "heuristic", *_columns(learning)]
+    kept += [f"{quote(name)} as {quote(f'segment.{name}')}" for name in learning.model.fairness]
     return Stage("answered", "one answer", f"select {listing(kept)}\nfrom (\n{select})\norder by round, customer, product")
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from nextbest.errors import PlaybookError
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.binder import Binder
-from nextbest.playbook.learning import OfferLearning, Said
+from nextbest.playbook.learning import Gate, OfferLearning, Said
 from nextbest.playbook.sources import Source
 from nextbest.rules.parse import ParamValue, Rule, Scope
+from nextbest.rules.reference import evaluate
 
 MADE = ("similar", "history")
 """Features that models make themselves: what similar customers have, and what the customer answered before."""
@@ -33,6 +34,7 @@ class BoundOfferLearning:
     eligible: dict[str, Rule]
     heuristic: Rule
     reasons: dict[str, BoundReason]
+    gate: dict[str, float]
 
     @property
     def product(self) -> str:
@@ -104,6 +106,9 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
             for place, item in enumerate(items)
         )
 
+    for name in model.fairness:
+        if name not in book.customer_columns or name in ids:
+            binder.say(f"no customer column '{name}'", "name one that is no code", *at, "fairness")
     features = {*model.uses, *model.pairs, *MADE}
     for name, reason in model.reasons.items():
         for item in (item for item in reason.of if item not in features):
@@ -117,6 +122,10 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         {
             name: BoundReason(tuple(item.of), said(item.speaks_for, *at, "reasons", name, "speaks_for"), item.against)
             for name, item in model.reasons.items()
+        },
+        {
+            name: float(evaluate(binder.rule(getattr(model.gate, name), Scope(frozenset(), {}, params), *at, "gate", name), {}) or 0)
+            for name in Gate.model_fields
         },
     )
     if binder.problems:

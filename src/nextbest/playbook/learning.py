@@ -28,10 +28,20 @@ class Reason(Strict):
     """What is said of the features that spoke most for an offer, or against it. Their contributions are added up."""
 
     of: list[Name] = Field(
-        description="customer columns, features and pair features; `history` is what was answered before, `similar` what similar customers have"
+        description="customer columns, features and pair features; `history` is what was answered before, "
+        "`similar` what similar customers have"
     )
     speaks_for: Annotated[list[Said], Field(min_length=1, description="the first that is true")]
     against: Texts
+
+
+class Gate(Strict):
+    """What a new model must show on answers that it did not see before it takes over. All are over parameters only."""
+
+    worse_at_most: Expression = Field(description="NDCG@k: the lower bound of its gain may lie so far below 0")
+    worse_in_segment: Expression = Field(description="the same within each segment of `fairness`, by its mean")
+    miscalibrated_at_most: Expression = Field(description="largest mean difference of probability and answers, in all and by segment")
+    smallest_segment: Expression = Field(description="customers; smaller segments are not judged")
 
 
 class OfferLearning(Strict):
@@ -47,6 +57,8 @@ class OfferLearning(Strict):
     eligible: dict[Name, Condition] = Field({}, description="beside: nothing that is held is offered")
     heuristic: Expression = Field(0, description="a score without learning, over pair features too: a baseline")
     reasons: dict[Name, Reason] = {}
+    fairness: list[Name] = Field([], description="customer columns by which the gate looks at segments; numbers by thirds")
+    gate: Gate
     model: Literal["popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend"] = "logistic"
     top: Annotated[int, Field(ge=1, description="recommendations per customer")] = 5
 

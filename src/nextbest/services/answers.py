@@ -1,7 +1,7 @@
 """Answers: the tables of learn.yaml read beside the playbook's own, as pairs of customers and products."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -105,7 +105,7 @@ def read_answers(
 
 def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine) -> date:
     """The latest day that stands in an activity table."""
-    days = []
+    days: list[date] = []
     for name, source in loaded.model.business.sources.items():
         column = source.columns.get("date")
         files = found.of(name)
@@ -118,7 +118,8 @@ def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine) -> date:
             days += [day] if day else []
     if not days:
         raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
-    return max(days)
+    latest: date = max(days)
+    return latest
 
 
 def _read(made: Answers, book: Bound, progress: Progress) -> None:
@@ -156,7 +157,7 @@ def _read(made: Answers, book: Bound, progress: Progress) -> None:
         raise PlaybookError([Problem("learn.yaml", what, "a rule mixes kinds of values, e.g. text and number")]) from error
 
 
-def told(problems: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+def listed(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Problems by table, the left out rows first."""
     return sorted(problems, key=lambda item: (item["kept"], item["table"], item["problem"]))
 

@@ -1,4 +1,4 @@
-"""Rank: for every customer the products that may be offered, by the probability that they are taken."""
+"""Rank: for every customer the products that may be offered, by the probability that they are taken, and why."""
 
 import tempfile
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nextbest.models.base import Model, make
+from nextbest.errors import Problem, UsageError
+from nextbest.models.base import Model, Pairs, make
+from nextbest.models.reasons import reasons
 from nextbest.plan.stage import quote, text
-from nextbest.services.answers import Answers, customer_column, read_answers, told
+from nextbest.services.answers import Answers, customer_column, listed, read_answers
 from nextbest.services.decide import Progress, silent
 from nextbest.services.model_files import Card, read_model
 from nextbest.settings import Settings
@@ -36,6 +38,7 @@ def rank(
     *,
     out: str | Path,
     model: str | Path | None = None,
+    recommend: str | Path | None = None,
     as_of: date | str | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -43,25 +46,40 @@ def rank(
     """Score every pair that may be offered, and write customer, product, `score` (a probability) and `rank` (1 is the best).
 
     `model` names a kind of model, which is trained on the answers in `data`, or a folder that `train` wrote; by default the
-    playbook's. The columns of codes have the names that they have in the tables. Odd rows are kept aside in
+    playbook's. The columns of codes have the names that they have in the tables. `recommend`: a file for each customer's first
+    products with reasons, and the exact part of the log-odds that each reason has. Odd rows are kept aside in
     `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
     """
     trained, card = _trained(model)
-    target = Path(out)
-    with read_answers(data, playbook, as_of=as_of, need_answers=trained is None, progress=progress) as answers:
+    target, first = Path(out), Path(recommend) if recommend else None
+    for path in (target, *([first] if first else [])):
+        if path.is_dir():
+            raise UsageError([Problem(str(path), "is a folder", "name a file")])
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        read_answers(data, playbook, as_of=as_of, need_answers=trained is None, progress=progress) as answers,
+        tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
+    ):
         name = card.model if card else str(model or answers.learning.model.model)
         if trained is None:
+            progress(f"learning {name}", 1, 2)
             trained = make(name)
             trained.fit(answers.answered(), seed)
-        customers, pairs = write_scores(answers, trained, target)
+        progress("ranking", 2, 2)
+        ranked = _Ranked(answers, trained, Path(temp), explain=first is not None)
+        ranked.score()
+        ranked.write(target)
+        if first:
+            ranked.recommend(first)
         rejects = target.with_suffix(".rejects.parquet")
-        kept_aside = answers.engine.rows("select 1 from rejects limit 1")
+        kept_aside = bool(answers.engine.rows("select 1 from rejects limit 1"))
         if kept_aside:
             answers.engine.export("from rejects order by all", rejects)
         else:
             rejects.unlink(missing_ok=True)
-        as_of = answers.learning.book.as_of
-        return Ranking(target, customers, pairs, name, as_of, list(map(dict, told(answers.problems))), rejects if kept_aside else None)
+        [(customers, pairs)] = answers.engine.rows("select count(distinct customer), count(*) from ranked")
+        day = answers.learning.book.as_of
+        return Ranking(target, customers, pairs, name, day, listed(answers.problems), rejects if kept_aside else None)
 
 
 def _trained(model: str | Path | None) -> tuple[Model | None, Card | None]:
@@ -70,27 +88,58 @@ def _trained(model: str | Path | None) -> tuple[Model | None, Card | None]:
     return None, None
 
 
-def write_scores(answers: Answers, model: Model, out: Path) -> tuple[int, int]:
-    """Score in batches, rank, and write one file whole. Returns how many customers and pairs."""
-    engine, book = answers.engine, answers.learning.book
-    customer, product = customer_column(book), answers.learning.product
-    kinds = {"BIGINT": pa.int64(), "VARCHAR": pa.string()}
-    schema = pa.schema([("customer", kinds[answers.types[0]]), ("product", kinds[answers.types[1]]), ("score", pa.float64())])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp:
-        scored = Path(temp) / "scored.parquet"
-        with pq.ParquetWriter(scored, schema) as writer:
-            for batch in answers.open():
-                columns = [batch.frame.customer, batch.frame["product"], model.propensity(batch)]
-                writer.write_table(pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema))
-        ranked = (
-            f"select customer as {quote(customer)}, product as {quote(product)}, score, "
-            f"row_number() over (partition by customer order by score desc, product) as rank from read_parquet({text(str(scored))})"
+@dataclass
+class _Ranked:
+    """Scores pairs in batches, so that memory stays bounded, and ranks them in the engine."""
+
+    answers: Answers
+    model: Model
+    temp: Path
+    explain: bool
+
+    def score(self) -> None:
+        """Make the view `ranked`: customer, product, score, rank, and where asked for the reasons."""
+        kinds = {"BIGINT": pa.int64(), "VARCHAR": pa.string()}
+        codes = [pa.field(name, kinds[kind]) for name, kind in zip(("customer", "product"), self.answers.types, strict=True)]
+        path, writer = self.temp / "scored.parquet", None
+        for batch in self.answers.open():
+            table = self._scored(batch, codes)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+        if writer is None:
+            pq.write_table(pa.schema([*codes, pa.field("score", pa.float64())]).empty_table(), path)
+        else:
+            writer.close()
+        by = "row_number() over (partition by customer order by score desc, product)"
+        self.answers.engine.execute(
+            f"create or replace view ranked as select customer, product, score, {by} as rank, * exclude (customer, product, score) "
+            f"from read_parquet({text(str(path))})"
         )
-        whole = Path(temp) / "ranked.parquet"
-        engine.export(f"{ranked} order by 1, 4", whole)
-        partial = out.with_name(f".{out.name}.part")
-        partial.write_bytes(whole.read_bytes())
+
+    def _scored(self, batch: Pairs, codes: list[pa.Field]) -> pa.Table:
+        columns = [pa.array(batch.frame[code.name], code.type) for code in codes] + [pa.array(self.model.propensity(batch))]
+        table = pa.table(columns, names=["customer", "product", "score"])
+        contributions = self.model.contributions(batch) if self.explain else None
+        if contributions is None:
+            return table
+        learning = self.answers.learning
+        found = reasons(batch, contributions, learning.reasons, learning.book.model.business.languages[0])
+        for name in found.columns:
+            table = table.append_column(name, pa.array(found[name], pa.string() if found[name].dtype == object else None))
+        return table
+
+    def write(self, out: Path) -> None:
+        """Every pair: customer, product, score, rank."""
+        self._export("customer, product, score, rank", "", out)
+
+    def recommend(self, out: Path) -> None:
+        """The first products of each customer, with everything that is known of them."""
+        columns = "customer, product, rank, score, * exclude (customer, product, rank, score)"
+        self._export(columns, f"where rank <= {self.answers.learning.model.top}", out)
+
+    def _export(self, columns: str, where: str, out: Path) -> None:
+        customer, product = quote(customer_column(self.answers.learning.book)), quote(self.answers.learning.product)
+        renamed = columns.replace("customer, product", f"customer as {customer}, product as {product}", 1)
+        partial = out.with_name(f".{out.stem}.part{out.suffix}")
+        self.answers.engine.export(f"select {renamed} from ranked {where} order by ranked.customer, ranked.rank", partial)
         partial.replace(out)
-        [(customers, pairs)] = engine.rows(f"select count(distinct customer), count(*) from read_parquet({text(str(scored))})")
-    return customers, pairs

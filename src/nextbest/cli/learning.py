@@ -1,0 +1,85 @@
+"""Commands that learn from answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextbest.cli.shared import Playbook, bar, err, out, told
+from nextbest.report import learning as show
+from nextbest.services import evaluate as evaluate_service
+from nextbest.services.rank import rank as rank_service
+from nextbest.services.train import train as train_service
+
+AsOf = Annotated[str | None, typer.Option(help="the day of the features [default: the latest day in the data]")]
+Seed = Annotated[int, typer.Option(help="the same data and seed make the same bytes")]
+Data = Annotated[Path, typer.Argument(help="folder with the tables")]
+
+
+def rank(
+    data: Data,
+    out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
+    playbook: Playbook = "upsell",
+    model: Annotated[str | None, typer.Option(help="a kind of model, or a folder that `train` wrote [default: the playbook's]")] = None,
+    recommend: Annotated[Path | None, typer.Option(help="also each customer's first products with reasons: a Parquet or CSV file")] = None,
+    as_of: AsOf = None,
+    seed: Seed = 0,
+) -> None:
+    """Rank what may be offered to each customer by the probability that it is taken, learned from earlier answers."""
+    with told():
+        with bar() as report:
+            done = rank_service(data, playbook, out=out_file, model=model, recommend=recommend, as_of=as_of, seed=seed, progress=report)
+        for line in show.problems(done.problems):
+            err.print(line, highlight=False, markup=False)
+        out.print(f"{done.pairs} pairs of {done.customers} customers, by {done.model}, as of {done.as_of}", highlight=False)
+        written = [done.path, *([recommend] if recommend else []), *([done.rejects] if done.rejects else [])]
+        out.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+
+
+def evaluate(
+    data: Data,
+    playbook: Playbook = "upsell",
+    model: Annotated[list[str] | None, typer.Option(help="a kind of model; may be repeated [default: all]")] = None,
+    labels: Annotated[Path | None, typer.Option(help="answers to judge by; without it the last round is kept back")] = None,
+    truth: Annotated[Path | None, typer.Option(help="customer, product, true_score: for the ceiling only")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="places that count [default: the playbook's]")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="folder for figures.json and report.html")] = None,
+    as_of: AsOf = None,
+    seed: Seed = 0,
+) -> None:
+    """Judge every model and baseline on answers that none of them saw, with intervals."""
+    with told():
+        chosen = tuple(model or evaluate_service.DEFAULT)
+        with bar() as report:
+            found = evaluate_service.evaluate(
+                data, playbook, models=chosen, labels=labels, truth=truth, k=k, as_of=as_of, seed=seed, progress=report
+            )
+        out.print(show.evaluation(found))
+        if out_folder:
+            found.write(out_folder)
+            show.write_report(found, out_folder / "report.html")
+            out.print(f"Written to {out_folder}: figures.json, report.html", highlight=False)
+
+
+def train(
+    data: Data,
+    out_folder: Annotated[Path, typer.Option("--out", help="folder of the model in charge; made on first use")],
+    playbook: Playbook = "upsell",
+    model: Annotated[str | None, typer.Option(help="a kind of model [default: the playbook's]")] = None,
+    as_of: AsOf = None,
+    seed: Seed = 0,
+) -> None:
+    """Learn from all answers. The new model takes over only through the gate; exit code 1 where it does not."""
+    with told():
+        with bar() as report:
+            done = train_service(data, playbook, out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
+        out.print(show.verdict(done.verdict))
+        passes = done.verdict.passes
+        out.print(
+            f"{done.card.model} {'is in charge now' if passes else 'did not pass: nothing was changed'}: {out_folder}", highlight=False
+        )
+    if not passes:
+        raise typer.Exit(1)
+
+
+COMMANDS = (rank, train, evaluate)

@@ -1,0 +1,59 @@
+"""What learning shows: the figures of models side by side, a gate's verdict, and a page with plots of calibration."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from nextbest.measure.gate import Verdict
+from nextbest.measure.ranking import Figure
+from nextbest.report.html import environment
+from nextbest.services.evaluate import Evaluation
+
+
+def figure(value: Figure | float | None) -> str:
+    """With its interval where there is one."""
+    if value is None:
+        return "–"
+    return f"{value.value:.4f} ({value.low:.3f}–{value.high:.3f})" if isinstance(value, Figure) else f"{value:.4f}"
+
+
+def evaluation(found: Evaluation) -> RenderableType:
+    """One row per model, the best first."""
+    title = f"{found.customers} customers, {found.pairs} pairs, {found.taken} taken; {found.split}"
+    table = Table(title=title, title_justify="left")
+    for name in ("model", f"NDCG@{found.k}", f"MAP@{found.k}", "AUC", "log-loss", "calibration error", "of the oracle"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for item in found.models:
+        share = "–" if item.share_of_oracle is None else f"{item.share_of_oracle:.3f}"
+        figures = (item.ndcg, item.map, item.auc, item.log_loss, item.calibration_error)
+        table.add_row(item.model, *map(figure, figures), share)
+    if found.oracle is not None:
+        table.add_row("oracle", f"{found.oracle:.4f}", *["–"] * 4, "1.000")
+    return table
+
+
+def verdict(found: Verdict) -> RenderableType:
+    """Each check of a gate."""
+    table = Table(title=f"The gate: {found.challenger} against {found.champion}, {found.customers} customers", title_justify="left")
+    for name in ("looked at", "figure", "limit", ""):
+        table.add_column(name)
+    for check in found.checks:
+        table.add_row(check.what, figure(check.figure), check.limit, "✓" if check.passes else "✗ fails")
+    return table
+
+
+def problems(found: list[dict[str, Any]]) -> Iterator[str]:
+    """What was odd in the files, a line each."""
+    for item in found:
+        where = f"{item['table']}.{item['column']}" if item.get("column") else item["table"]
+        yield f"{where}: {item['rows']} rows {item['problem']}, {'kept' if item['kept'] else 'left out'}: {item['advice']}"
+
+
+def write_report(found: Evaluation, path: Path) -> None:
+    """One self-contained page: the table, and a plot of calibration for every model that has one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = environment().get_template("learning.html.j2").render(found=found, figure=figure)
+    path.write_text(page, encoding="utf-8")

@@ -1,0 +1,182 @@
+"""Evaluate: every model beside every baseline, on answers that none of them saw, with intervals."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nextbest.errors import DataError, Problem
+from nextbest.measure.ranking import (
+    Figure,
+    auc,
+    by_customer,
+    calibration,
+    calibration_error,
+    interval,
+    log_loss,
+    spread,
+    weighted_interval,
+)
+from nextbest.models.base import Floats, Pairs, make
+from nextbest.services.answers import Answers, customer_column, read_answers
+from nextbest.services.decide import Progress, silent
+
+DEFAULT = ("popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend")
+SPLIT, GIVEN = "the last round, learned from those before it", "labels given, learned from all answers"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model's figures on the same pairs."""
+
+    model: str
+    ndcg: Figure
+    map: Figure
+    recall: Figure
+    auc: Figure
+    log_loss: Figure | None
+    calibration_error: float | None
+    calibration: list[dict[str, float]]
+    coverage: float
+    diversity: float
+    share_of_oracle: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of every model, best NDCG first. `oracle` is the truth's own NDCG where it was given."""
+
+    k: int
+    split: str
+    customers: int
+    pairs: int
+    taken: int
+    models: tuple[Judged, ...]
+    oracle: float | None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per model."""
+        names = ("ndcg", "map", "recall", "auc", "log_loss")
+        rows = []
+        for item in self.models:
+            figures = {name: getattr(item, name) for name in names}
+            row = {"model": item.model, **{name: figure.value if figure else np.nan for name, figure in figures.items()}}
+            rows.append({**row, "calibration_error": item.calibration_error, "share_of_oracle": item.share_of_oracle})
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(index=False))
+
+    def write(self, folder: Path) -> None:
+        """figures.json, with every interval."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "figures.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def evaluate(
+    data: str | Path,
+    playbook: str | Path = "upsell",
+    *,
+    models: Sequence[str] = DEFAULT,
+    labels: str | Path | None = None,
+    truth: str | Path | None = None,
+    k: int | None = None,
+    as_of: date | str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Judge models on answers they did not see.
+
+    By default the last round is kept back: models learn from the rounds before it. With `labels` (a table of customer,
+    product, and the answer) they learn from all answers and are judged on it. `truth` (customer, product, true_score) is never
+    shown to a model: it only gives the figure that nobody can beat. Raises PlaybookError, DataError, UsageError.
+    """
+    with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
+        k, pairs = k or answers.learning.model.top, answers.answered()
+        learned, judged = split(pairs) if labels is None else (pairs, _labelled(answers, Path(labels)))
+        score = _truth(answers, judged, Path(truth)) if truth else None
+        found = []
+        for place, name in enumerate(models, 1):
+            progress(f"learning {name}", place, len(models))
+            model = make(name)
+            model.fit(learned, seed)
+            found.append(judge(name, judged, model.propensity(judged), k, answers.products, seed, against_time=labels is None))
+        best = None
+        if score is not None:
+            best = float(by_customer(judged.frame.customer, score, judged.taken, k).ndcg.mean())
+            found = [Judged(**{**vars(item), "share_of_oracle": item.ndcg.value / best}) for item in found]
+        found.sort(key=lambda item: -item.ndcg.value)
+        people = int(judged.frame.customer.nunique())
+        return Evaluation(k, SPLIT if labels is None else GIVEN, people, len(judged), int(judged.taken.sum()), tuple(found), best)
+
+
+def judge(name: str, pairs: Pairs, propensity: Floats, k: int, products: list[str], seed: int, against_time: bool) -> Judged:
+    """A model's figures. Probabilities are judged only `against_time`: labels over several rounds are no single answer."""
+    taken, customer = pairs.taken, pairs.frame.customer
+    each = by_customer(customer, propensity, taken, k)
+    table = calibration(taken, propensity) if against_time else None
+    ndcg, precision, recall = (interval(each[column].to_numpy(), seed) for column in ("ndcg", "map", "recall"))
+    wide = spread(pairs.frame["product"], customer, propensity, k, len(products))
+    return Judged(
+        model=name,
+        ndcg=ndcg,
+        map=precision,
+        recall=recall,
+        auc=weighted_interval(customer, auc(taken, propensity), seed),
+        log_loss=weighted_interval(customer, log_loss(taken, propensity), seed) if against_time else None,
+        calibration_error=calibration_error(taken, propensity) if against_time else None,
+        calibration=[] if table is None else [{str(key): float(value) for key, value in row.items()} for row in table.to_dict("records")],
+        coverage=wide["coverage"],
+        diversity=wide["diversity"],
+    )
+
+
+def split(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """The rounds before the last, and the last. Raises DataError where there is one only, or nobody took anything in either."""
+    turn = pairs.column("round")
+    before, last = pairs.where(turn < turn.max()), pairs.where(turn == turn.max())
+    if len(before) == 0 or not 0 < before.taken.sum() < len(before) or not 0 < last.taken.sum() < len(last):
+        what = "the rounds cannot be split: each part needs answers that took an offer and some that did not"
+        raise DataError([Problem("answers", what, "hand in two rounds or more")])
+    return before, last
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path)
+    except (OSError, ValueError):
+        raise DataError([Problem(path.name, "not a table that can be read", "name a CSV (UTF-8) or Parquet file")]) from None
+    if missing := [column for column in columns if column not in table.columns]:
+        raise DataError([Problem(path.name, f"needs the columns {', '.join(missing)}", f"it has {', '.join(map(str, table.columns))}")])
+    return table
+
+
+def _codes(answers: Answers) -> tuple[str, str]:
+    return customer_column(answers.learning.book), answers.learning.product
+
+
+def _labelled(answers: Answers, path: Path) -> Pairs:
+    customer, product = _codes(answers)
+    taken = answers.learning.model.taken
+    table = _read(path, (customer, product, taken))
+    opened = pd.concat([batch.frame for batch in answers.open()], ignore_index=True)
+    table = table.rename(columns={customer: "customer", product: "product", taken: "taken"})[["customer", "product", "taken"]]
+    joined = opened.merge(table, on=["customer", "product"], validate="one_to_one")
+    if len(joined) < len(table):
+        what = f"{len(table) - len(joined)} of {len(table)} pairs may not be offered"
+        raise DataError([Problem(path.name, what, "leave out what is held or not eligible")])
+    return Pairs(joined, answers.learning.numbers, answers.learning.words)
+
+
+def _truth(answers: Answers, pairs: Pairs, path: Path) -> Floats:
+    customer, product = _codes(answers)
+    table = _read(path, (customer, product, "true_score")).rename(columns={customer: "customer", product: "product"})
+    joined = pairs.frame[["customer", "product"]].merge(table, on=["customer", "product"], how="left")
+    if joined.true_score.isna().any():
+        raise DataError([Problem(path.name, "lacks pairs that are judged", "hand in the truth of all of them")])
+    return np.asarray(joined.true_score.to_numpy(np.float64))

@@ -1,0 +1,109 @@
+"""Train: a model learned from all answers, that takes over from the one in charge only through the gate."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from nextbest.errors import DataError, Problem
+from nextbest.measure.gate import Verdict, gate, thirds
+from nextbest.models.base import Pairs, make
+from nextbest.models.leaks import leaks
+from nextbest.services.answers import Answers, read_answers
+from nextbest.services.decide import Progress, silent
+from nextbest.services.evaluate import split
+from nextbest.services.folder import written_whole
+from nextbest.services.model_files import CARD, Card, read_card, write_model
+
+GATES, BASELINE = "gates", "popularity"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training: the gate's verdict, and whether the folder holds the new model now."""
+
+    folder: Path
+    card: Card
+    verdict: Verdict
+
+
+def train(
+    data: str | Path,
+    playbook: str | Path = "upsell",
+    *,
+    out: str | Path,
+    model: str | None = None,
+    as_of: date | str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Trained:
+    """Learn from all answers, after the same kind of model has passed the gate on the last round.
+
+    `out` is the folder of the model in charge. Where it holds none, the gate compares with popularity; where it holds one, with
+    a model of its kind. Both learn from the rounds before the last and are judged on the last. One that does not pass changes
+    nothing but leaves its report in `out/gates`. Raises PlaybookError, DataError, UsageError.
+    """
+    folder = Path(out)
+    with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
+        learning, pairs = answers.learning, answers.answered()
+        if suspects := leaks(pairs):
+            what = [Problem(f"feature '{item.feature}'", item.why, "leave it out of learn.yaml, `uses` or `pairs`") for item in suspects]
+            raise DataError(what)
+        name = model or learning.model.model
+        champion = read_card(folder).model if (folder / CARD).is_file() else BASELINE
+        progress("standing at the gate", 1, 2)
+        verdict = _gate(answers, pairs, name, champion, seed)
+        book = learning.book
+        card = Card(
+            task="offers",
+            model=name,
+            playbook=book.model.business.name,
+            playbook_hash=book.loaded.hash,
+            as_of=str(book.as_of),
+            seed=seed,
+            numbers=list(pairs.numbers),
+            words=list(pairs.words),
+            products=answers.products,
+            rows=len(pairs),
+            taken=int(pairs.taken.sum()),
+            figures={check.what: asdict(check)["figure"] for check in verdict.checks},
+            cautions=CAUTIONS,
+        )
+        earlier = {path.name: path.read_bytes() for path in sorted((folder / GATES).glob("*.json"))} if folder.is_dir() else {}
+        report = json.dumps({**asdict(verdict), "passes": verdict.passes}, ensure_ascii=False, indent=1) + "\n"
+        if verdict.passes:
+            progress(f"learning {name}", 2, 2)
+            fitted = make(name)
+            fitted.fit(pairs, seed)
+            with written_whole(folder, mark=CARD) as scratch:
+                write_model(fitted, card, scratch)
+                _keep(scratch / GATES, earlier, report)
+        else:
+            _keep(folder / GATES, earlier, report)
+        return Trained(folder, card, verdict)
+
+
+CAUTIONS = [
+    "Propensities are of answers like those it learned from: same channel, same kind of offer, same time of year.",
+    "Who was asked was not drawn at random: the model knows nothing of people like whom nobody was asked.",
+    "A propensity is no effect: who would have taken the offer anyway is in it (see uplift).",
+]
+
+
+def _keep(folder: Path, earlier: dict[str, bytes], report: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in earlier.items():
+        (folder / name).write_bytes(content)
+    (folder / f"{len(earlier) + 1:04d}.json").write_text(report, encoding="utf-8")
+
+
+def _gate(answers: Answers, pairs: Pairs, name: str, champion: str, seed: int) -> Verdict:
+    before, last = split(pairs)
+    found = []
+    for kind in (name, champion):
+        fitted = make(kind)
+        fitted.fit(before, seed)
+        found.append(fitted.propensity(last))
+    learning = answers.learning
+    segments = {column: thirds(last.frame[f"segment.{column}"], last.frame.customer) for column in learning.model.fairness}
+    return gate((name, champion), last.frame.customer, last.taken, found[0], found[1], segments, learning.gate, learning.model.top, seed)
