@@ -1,12 +1,16 @@
 """Small tables in, small tables out: `bank` writes the three tables of a tiny bank and decides for it."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-import nextbest
-from nextbest.run import Run
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # two workers with two threads each wait for one another
+    os.environ.setdefault(threads, "1")
+
+import nextbest  # noqa: E402
+from nextbest.run import Run  # noqa: E402
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 

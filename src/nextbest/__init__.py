@@ -7,6 +7,9 @@ run.recommendations
 nb.explain("out", 1)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
 from nextbest.run import Run
@@ -24,7 +27,25 @@ from nextbest.services.score import score
 from nextbest.services.synth import synth
 from nextbest.services.verify import verify
 
+if TYPE_CHECKING:
+    from nextbest.services.evaluate import evaluate
+    from nextbest.services.experiment import experiment
+    from nextbest.services.rank import rank
+    from nextbest.services.train import train
+    from nextbest.services.uplift import uplift
+
+LATER = ("evaluate", "experiment", "rank", "train", "uplift")
+"""Imported when first used: what they stand on takes seconds to load."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(import_module(f"nextbest.services.{name}"), name)
+    raise AttributeError(name)
+
+
 __all__ = [
-    "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "explain", "export_customer", "held_out", "import_consents",
-    "import_outcomes", "lint", "prune", "replay", "score", "suppress_customer", "synth", "verify",
+    "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain", "export_customer",
+    "held_out", "import_consents", "import_outcomes", "lint", "prune", "rank", "replay", "score", "suppress_customer", "synth", "train",
+    "uplift", "verify",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands that learn from answers."""
+"""Commands that learn from answers. What they need is imported when they run: it takes seconds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,6 @@ from typing import Annotated
 import typer
 
 from nextbest.cli.shared import Playbook, bar, err, out, told
-from nextbest.report import learning as show
-from nextbest.services import evaluate as evaluate_service
-from nextbest.services.rank import rank as rank_service
-from nextbest.services.train import train as train_service
 
 AsOf = Annotated[str | None, typer.Option(help="the day of the features [default: the latest day in the data]")]
 Seed = Annotated[int, typer.Option(help="the same data and seed make the same bytes")]
@@ -26,6 +22,9 @@ def rank(
     seed: Seed = 0,
 ) -> None:
     """Rank what may be offered to each customer by the probability that it is taken, learned from earlier answers."""
+    from nextbest.report import learning as show
+    from nextbest.services.rank import rank as rank_service
+
     with told():
         with bar() as report:
             done = rank_service(data, playbook, out=out_file, model=model, recommend=recommend, as_of=as_of, seed=seed, progress=report)
@@ -48,6 +47,9 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:
     """Judge every model and baseline on answers that none of them saw, with intervals."""
+    from nextbest.report import learning as show
+    from nextbest.services import evaluate as evaluate_service
+
     with told():
         chosen = tuple(model or evaluate_service.DEFAULT)
         with bar() as report:
@@ -70,14 +72,16 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """Learn from all answers. The new model takes over only through the gate; exit code 1 where it does not."""
+    from nextbest.report import learning as show
+    from nextbest.services.train import train as train_service
+
     with told():
         with bar() as report:
             done = train_service(data, playbook, out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
         out.print(show.verdict(done.verdict))
         passes = done.verdict.passes
-        out.print(
-            f"{done.card.model} {'is in charge now' if passes else 'did not pass: nothing was changed'}: {out_folder}", highlight=False
-        )
+        came_of_it = "is in charge now" if passes else "did not pass: the model in charge stays"
+        out.print(f"{done.card.model} {came_of_it}: {out_folder}", highlight=False)
     if not passes:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ import typer
 
 from nextbest import __version__
 from nextbest.cli import learning as learning_commands
+from nextbest.cli import measuring as measuring_commands
 from nextbest.cli import server as server_commands
 from nextbest.cli import workspace as workspace_commands
 from nextbest.cli.shared import Playbook, Workspace, bar, out, told
@@ -32,8 +33,15 @@ app.add_typer(workspace_commands.outcomes_app, name="outcomes")
 app.add_typer(workspace_commands.customer_app, name="customer")
 app.add_typer(workspace_commands.ledger_app, name="ledger")
 app.add_typer(server_commands.key_app, name="key")
+app.add_typer(measuring_commands.experiment_app, name="experiment")
 app.command()(server_commands.serve)
-for command in (workspace_commands.replay, workspace_commands.holdouts, workspace_commands.prune, *learning_commands.COMMANDS):
+for command in (
+    workspace_commands.replay,
+    workspace_commands.holdouts,
+    workspace_commands.prune,
+    *learning_commands.COMMANDS,
+    measuring_commands.uplift,
+):
     app.command()(command)
 
 

@@ -48,7 +48,7 @@ def leaks(pairs: Pairs) -> list[Leak]:
 
 def _rates(values: "pd.Series[str]", taken: Floats, among: "np.typing.NDArray[np.bool_]") -> Floats:
     rates = pd.Series(taken[among]).groupby(values[among].to_numpy()).mean()
-    return values.map(rates).fillna(taken.mean()).to_numpy(np.float64)
+    return np.asarray(values.map(rates).fillna(taken.mean()).to_numpy(np.float64))
 
 
 def _apart(values: Floats, taken: Floats) -> float:

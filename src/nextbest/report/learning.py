@@ -24,15 +24,20 @@ def evaluation(found: Evaluation) -> RenderableType:
     """One row per model, the best first."""
     title = f"{found.customers} customers, {found.pairs} pairs, {found.taken} taken; {found.split}"
     table = Table(title=title, title_justify="left")
-    for name in ("model", f"NDCG@{found.k}", f"MAP@{found.k}", "AUC", "log-loss", "calibration error", "of the oracle"):
-        table.add_column(name, justify="left" if name == "model" else "right")
+    for name in ("model", f"NDCG@{found.k}", f"MAP@{found.k}", "AUC", "log-loss", "calibration", "of oracle"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name in ("model", f"NDCG@{found.k}"))
     for item in found.models:
         share = "–" if item.share_of_oracle is None else f"{item.share_of_oracle:.3f}"
-        figures = (item.ndcg, item.map, item.auc, item.log_loss, item.calibration_error)
-        table.add_row(item.model, *map(figure, figures), share)
+        sure = f"{item.ndcg.value:.3f} ±{(item.ndcg.high - item.ndcg.low) / 2:.3f}"
+        rest = (item.map, item.auc, item.log_loss, item.calibration_error)
+        table.add_row(item.model, sure, *(_short(value) for value in rest), share)
     if found.oracle is not None:
-        table.add_row("oracle", f"{found.oracle:.4f}", *["–"] * 4, "1.000")
+        table.add_row("oracle", f"{found.oracle:.3f}", *["–"] * 4, "1.000")
     return table
+
+
+def _short(value: Figure | float | None) -> str:
+    return "–" if value is None else f"{value.value if isinstance(value, Figure) else value:.3f}"
 
 
 def verdict(found: Verdict) -> RenderableType:

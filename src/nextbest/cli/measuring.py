@@ -1,0 +1,91 @@
+"""Commands that measure: experiments before and after, uplift. What they need is imported when they run: it takes seconds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextbest.cli.shared import out, told
+from nextbest.errors import Problem, UsageError
+
+experiment_app = typer.Typer(help="Plan an experiment, and read it out.", no_args_is_help=True)
+Rate = Annotated[float, typer.Option(help="share of customers who do it without the treatment, e.g. 0.05")]
+Power = Annotated[float, typer.Option(help="chance to find an effect that is there")]
+Alpha = Annotated[float, typer.Option(help="chance to find one that is not")]
+Share = Annotated[float, typer.Option(help="share of customers who are treated")]
+
+
+@experiment_app.command()
+def size(
+    rate: Rate,
+    lift: Annotated[float, typer.Option(help="the smallest relative lift worth finding, e.g. 0.1")],
+    power: Power = 0.8,
+    alpha: Alpha = 0.05,
+    share: Share = 0.5,
+) -> None:
+    """How many customers it takes, both arms together."""
+    from nextbest.measure import experiments
+
+    with told():
+        try:
+            out.print(f"{experiments.sample_size(rate, lift, alpha=alpha, power=power, share=share)} customers", highlight=False)
+        except ValueError as error:
+            raise UsageError([Problem("experiment size", str(error), "e.g. --rate 0.05 --lift 0.1")]) from None
+
+
+@experiment_app.command()
+def detectable(
+    rate: Rate,
+    customers: Annotated[int, typer.Option(help="customers in both arms together")],
+    power: Power = 0.8,
+    alpha: Alpha = 0.05,
+    share: Share = 0.5,
+) -> None:
+    """The smallest relative lift that so many customers can show."""
+    from nextbest.measure import experiments
+
+    with told():
+        if not (0 < rate < 1 and customers > 3 and 0 < share < 1):
+            raise UsageError([Problem("experiment detectable", "rate and share lie between 0 and 1, customers above 3", "")])
+        out.print(f"{experiments.detectable(rate, customers, alpha=alpha, power=power, share=share):.1%}", highlight=False)
+
+
+@experiment_app.command()
+def read(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer, or n, sum, sum_squares per arm")],
+    control: Annotated[str, typer.Option(help="the arm to compare with")],
+    arm: Annotated[str, typer.Option(help="the column of the arm")] = "arm",
+    outcome: Annotated[str | None, typer.Option(help="the column of the outcome, where each row is a customer")] = None,
+    covariate: Annotated[str | None, typer.Option(help="a column known before the start: it narrows the interval (CUPED)")] = None,
+    segment: Annotated[str | None, typer.Option(help="a column whose values are read apart, drawn together")] = None,
+    planned: Annotated[int | None, typer.Option(help="customers expected in all, where this is a look before the end")] = None,
+) -> None:
+    """Effects with intervals. Exit code 1 where the arms have not the sizes they should have."""
+    from nextbest.report import measuring as show
+    from nextbest.services.experiment import experiment as experiment_service
+
+    with told():
+        found = experiment_service(file, control=control, arm=arm, outcome=outcome, covariate=covariate, segment=segment, planned=planned)
+        out.print(show.experiment(found))
+    if not found.trusted:
+        raise typer.Exit(1)
+
+
+def uplift(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer of an experiment")],
+    treatment: Annotated[str, typer.Option(help="the column of the arm")],
+    control: Annotated[str, typer.Option(help="the arm that got nothing")],
+    outcome: Annotated[str, typer.Option(help="the column of the outcome")],
+    leave_out: Annotated[list[str] | None, typer.Option(help="a column that is no feature (a code); may be repeated")] = None,
+    share: Annotated[float, typer.Option(help="uplift among the first so many")] = 0.3,
+    seed: Annotated[int, typer.Option(help="the same file and seed give the same figures")] = 0,
+) -> None:
+    """Which learner orders customers best by what an offer changes, cross-validated."""
+    from nextbest.report import measuring as show
+    from nextbest.services.uplift import uplift as uplift_service
+
+    with told():
+        found = uplift_service(
+            file, treatment=treatment, control=control, outcome=outcome, leave_out=tuple(leave_out or ()), share=share, seed=seed
+        )
+        out.print(show.uplift(found, share))

@@ -1,0 +1,56 @@
+"""What measuring shows: effects of an experiment, learners of uplift side by side."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from nextbest.measure.experiments import Effect
+from nextbest.measure.ranking import Figure
+from nextbest.services.experiment import Experiment
+from nextbest.services.uplift import Ordered
+
+
+def experiment(found: Experiment) -> RenderableType:
+    """A table per treatment, then its segments."""
+    base = found.arms[found.control]
+    parts: list[RenderableType] = [f"Control {found.control}: {base.n} customers, mean {base.mean:.5g}"]
+    for name, item in found.effects.items():
+        arm = found.arms[name]
+        table = Table(title=f"{name}: {arm.n} customers, mean {arm.mean:.5g}", title_justify="left", show_header=False)
+        relative = item.fixed
+        table.add_row("difference", _difference(item.fixed))
+        table.add_row("relative", f"{relative.relative:+.1%} ({relative.relative_low:+.1%} to {relative.relative_high:+.1%})")
+        table.add_row("looked at often", _difference(item.anytime))
+        if item.cuped:
+            table.add_row("with the covariate", f"{_difference(item.cuped)}, {item.variance_saved:.0%} less variance")
+        table.add_row("p (Holm)", f"{found.p[name]:.4f}")
+        parts.append(table)
+    for name, segments in found.segments.items():
+        apart = Table(title=f"{name} by segment, drawn together", title_justify="left")
+        for column in ("segment", "difference"):
+            apart.add_column(column)
+        for segment, (value, low, high) in segments.items():
+            apart.add_row(segment, f"{value:+.5f} ({low:+.5f} to {high:+.5f})")
+        parts.append(apart)
+    if found.trusted:
+        parts.append(f"The arms have the sizes they should have (p {found.sample_ratio:.3f}).")
+    else:
+        parts.append(f"The arms have NOT the sizes they should have (p {found.sample_ratio:.1g}): believe no effect before you know why.")
+    return Group(*parts)
+
+
+def _difference(effect: Effect) -> str:
+    return f"{effect.difference:+.5g} ({effect.low:+.4g} to {effect.high:+.4g})"
+
+
+def uplift(found: list[Ordered], share: float) -> RenderableType:
+    """A row per treatment and learner."""
+    table = Table(title="`response` is a plain response model, the thing to beat", title_justify="left")
+    for name in ("treatment", "learner", f"uplift among the first {share:.0%}", "Qini", "AUUC"):
+        table.add_column(name)
+    for item in found:
+        table.add_row(item.treatment, item.learner, *(_figure(figure) for figure in (item.at_share, item.qini, item.auuc)))
+    return table
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"

@@ -1,0 +1,108 @@
+"""Experiment: a file of customers or of sums per arm in; effects with intervals, and whether they can be trusted, out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.measure.experiments import Arm, Reading, holm, read, sample_ratio, shrunken
+from nextbest.measure.randomisation import ALARM
+from nextbest.plan.stage import quote, text
+
+SUMS = ("n", "sum", "sum_squares")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What came of an experiment: treatment → its effect against control. `p` is adjusted for their number (Holm)."""
+
+    control: str
+    arms: Mapping[str, Arm]
+    effects: Mapping[str, Reading]
+    p: Mapping[str, float]
+    sample_ratio: float
+    segments: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the arms have the sizes they should have. Where not, no effect can be believed."""
+        return self.sample_ratio >= ALARM
+
+
+def experiment(
+    file: str | Path,
+    *,
+    control: str,
+    arm: str = "arm",
+    outcome: str | None = None,
+    covariate: str | None = None,
+    segment: str | None = None,
+    shares: Mapping[str, float] | None = None,
+    planned: int | None = None,
+) -> Experiment:
+    """Read out a CSV or Parquet file: one row per customer (then `outcome` names a column), or sums per arm.
+
+    Sums stand in columns n, sum, sum_squares, and for a covariate covariate, covariate_squares, products. `shares` are those that
+    were planned, equal by default; `segment` names a column whose values are read apart and drawn together. `planned`: customers
+    expected in all, where the experiment is looked at before its end. Raises DataError, UsageError.
+    """
+    path = Path(file)
+    table = _sums(path, arm, outcome, covariate, segment)
+    arms: dict[str, Arm] = {}
+    by_segment: dict[str, dict[str, Arm]] = {}
+    for name, part, *numbers in table:
+        found = Arm(int(numbers[0]), *(float(number or 0) for number in numbers[1:]))
+        arms[name] = arms[name] + found if name in arms else found
+        by_segment.setdefault(part, {})[name] = found
+    if control not in arms or len(arms) < 2:
+        raise UsageError([Problem(f"control '{control}'", "no such arm, or no other", f"the arms: {', '.join(sorted(arms))}")])
+    if small := [name for name, item in arms.items() if item.n < 2]:
+        raise DataError([Problem(path.name, f"arm {', '.join(small)}: fewer than two customers", "each arm needs two or more")])
+    if shares is not None and shares.keys() != arms.keys():
+        raise UsageError([Problem("shares", f"do not name the arms {', '.join(sorted(arms))}", "give each arm its share")])
+    treatments = sorted(name for name in arms if name != control)
+    effects = {name: read(arms[control], arms[name], planned=planned) for name in treatments}
+    adjusted = dict(zip(treatments, holm([effects[name].fixed.p for name in treatments]), strict=True))
+    ratio = sample_ratio({name: item.n for name, item in arms.items()}, shares or dict.fromkeys(arms, 1 / len(arms)))
+    apart = {}
+    for name in treatments if segment else ():
+        both = {
+            part: read(found[control], found[name]).fixed
+            for part, found in sorted(by_segment.items())
+            if control in found and name in found and min(found[control].n, found[name].n) >= 2
+        }
+        if len(both) > 1:
+            apart[name] = shrunken(both)
+    return Experiment(control, arms, effects, adjusted, ratio, apart)
+
+
+def _sums(
+    path: Path, arm: str, outcome: str | None, covariate: str | None, segment: str | None
+) -> list[tuple[str, str, int, float, float, float, float, float]]:
+    """Arm, segment, and the sums, by arm and segment."""
+    if not path.is_file():
+        raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")])
+    scan = f"read_parquet({text(str(path))})" if path.suffix in (".parquet", ".pq") else f"read_csv({text(str(path))})"
+    with duckdb.connect() as connection:
+        try:
+            columns = {str(row[0]) for row in connection.execute(f"describe select * from {scan}").fetchall()}
+            asked = [name for name in (arm, segment, *((outcome, covariate) if outcome else SUMS)) if name]
+            if missing := [name for name in asked if name not in columns]:
+                fix = "name the columns: --arm, --outcome, or bring n, sum, sum_squares"
+                raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", fix)])
+            part = f"cast({quote(segment)} as varchar)" if segment else "''"
+            by = f"cast({quote(arm)} as varchar), {part}"
+            if outcome:
+                y, x = f"cast({quote(outcome)} as double)", f"cast({quote(covariate)} as double)" if covariate else "0.0"
+                numbers = f"count({y}), sum({y}), sum({y} * {y}), sum({x}), sum({x} * {x}), sum({x} * {y})"
+                where = f"where {y} is not null and {x} is not null"
+            else:
+                more = [name if name in columns else "0" for name in ("covariate", "covariate_squares", "products")]
+                numbers, where = ", ".join(f"sum({name})" for name in (*SUMS, *more)), ""
+            rows = connection.execute(f"select {by}, {numbers} from {scan} {where} group by all order by all").fetchall()
+        except duckdb.Error as error:
+            what = f"cannot be read as numbers per arm ({type(error).__name__})"
+            raise DataError([Problem(path.name, what, "one row per customer, or per arm with n, sum, sum_squares")]) from error
+    return [(str(name), str(part), *numbers) for name, part, *numbers in rows if name is not None]

@@ -1,0 +1,63 @@
+"""Uplift: which learner orders customers best by the effect of an offer, on an experiment's own rows, cross-fit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.measure import uplift as measure
+from nextbest.measure.ranking import Figure
+from nextbest.models.uplift import KINDS, crossfit, table
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """One learner's figures for one treatment."""
+
+    treatment: str
+    learner: str
+    at_share: Figure
+    qini: Figure
+    auuc: Figure
+
+
+def uplift(
+    file: str | Path,
+    *,
+    treatment: str,
+    control: str,
+    outcome: str,
+    leave_out: tuple[str, ...] = (),
+    share: float = 0.3,
+    folds: int = 5,
+    seed: int = 0,
+) -> list[Ordered]:
+    """Every learner for every treatment of an experiment: a CSV or Parquet file, one row per customer.
+
+    All columns but `treatment`, `outcome` and those in `leave_out` are features: other outcomes and codes must be left out.
+    `response` orders by the outcome of the treated, as a plain response model would. Raises DataError, UsageError.
+    """
+    path = Path(file)
+    try:
+        frame = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path)
+    except FileNotFoundError:
+        raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")]) from None
+    except (OSError, ValueError):
+        raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
+    if missing := [name for name in (treatment, outcome, *leave_out) if name not in frame]:
+        raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", f"it has {', '.join(map(str, frame.columns))}")])
+    arms = frame[treatment].astype(str)
+    if control not in set(arms):
+        raise UsageError([Problem(f"control '{control}'", "no such arm", f"the arms: {', '.join(sorted(arms.unique()))}")])
+    features = table(frame.drop(columns=[treatment, outcome, *leave_out]))
+    found = []
+    for name in sorted(set(arms) - {control}):
+        rows = arms.isin([name, control]).to_numpy()
+        treated, y = (arms[rows] == name).to_numpy(np.float64), frame.loc[rows, outcome].to_numpy(np.float64)
+        for kind in KINDS:
+            score = crossfit(kind, features[rows], y, treated, folds, seed)
+            figures = (measure.uplift_at(share), measure.qini, measure.auuc)
+            found.append(Ordered(name, kind, *(measure.interval(figure, y, treated, score, seed) for figure in figures)))
+    return found

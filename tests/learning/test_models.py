@@ -1,0 +1,133 @@
+"""The contract of every model: honest probabilities, the same from the same, whole again from its file, exact reasons."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from tests.learning.conftest import law
+
+from nextbest.errors import UsageError
+from nextbest.models.base import BUILT_IN, Pairs, make
+from nextbest.models.leaks import leaks
+from nextbest.models.popularity import log_odds
+from nextbest.services.answers import read_answers
+
+TREES = importlib.util.find_spec("lightgbm") is not None
+MODELS = [
+    pytest.param(name, marks=pytest.mark.skipif(name in ("boosting", "ranker", "blend") and not TREES, reason="needs nextbest[learn]"))
+    for name in BUILT_IN
+]
+
+
+@pytest.fixture(scope="module")
+def tables(bank):
+    with read_answers(bank, "upsell") as answers:
+        learned = answers.answered()
+        asked = Pairs(*(lambda batch: (batch.frame, batch.numbers, batch.words))(next(iter(answers.open()))))
+    return learned, asked
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_probabilities_lie_between_0_and_1_and_average_to_what_was_taken(name, tables):
+    learned, asked = tables
+    model = make(name)
+    model.fit(learned, 0)
+    found = model.propensity(asked)
+    assert found.shape == (len(asked),) and (found > 0).all() and (found < 1).all()
+    assert abs(model.propensity(learned).mean() - learned.taken.mean()) < 0.03
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_answers_make_the_same_model(name, tables):
+    learned, asked = tables
+    first, second = make(name), make(name)
+    first.fit(learned, 7)
+    second.fit(learned, 7)
+    assert json.dumps(first.state()) == json.dumps(second.state())
+    assert (first.propensity(asked) == second.propensity(asked)).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_whole_again_from_its_file(name, tables):
+    learned, asked = tables
+    model, again = make(name), make(name)
+    model.fit(learned, 0)
+    again.restore(json.loads(json.dumps(model.state())))
+    assert (again.propensity(asked) == model.propensity(asked)).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_reasons_add_up_to_the_log_odds(name, tables):
+    learned, asked = tables
+    model = make(name)
+    model.fit(learned, 0)
+    parts = model.contributions(asked)
+    if parts is not None:
+        np.testing.assert_allclose(sum(parts.values()), log_odds(model.propensity(asked)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_codes_of_customers_say_nothing(name, tables):
+    """With other codes, order kept, the same scores: they only tell rows apart."""
+    learned, asked = tables
+    model, other = make(name), make(name)
+    model.fit(learned, 0)
+    other.fit(Pairs(learned.frame.assign(customer=learned.frame.customer + 5000), learned.numbers, learned.words), 0)
+    moved = Pairs(asked.frame.assign(customer=asked.frame.customer + 5000), asked.numbers, asked.words)
+    np.testing.assert_allclose(other.propensity(moved), model.propensity(asked))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_product_that_nobody_was_asked_about_gets_a_cautious_score(name, tables):
+    learned, asked = tables
+    model = make(name)
+    model.fit(learned.where(learned.frame["product"].to_numpy() != 3), 0)
+    found = model.propensity(asked.where(asked.frame["product"].to_numpy() == 3))
+    assert np.isfinite(found).all() and abs(np.median(found) - learned.taken.mean()) < 0.2
+
+
+@pytest.mark.parametrize(
+    "name", ["logistic", pytest.param("boosting", marks=pytest.mark.skipif(not TREES, reason="needs nextbest[learn]"))]
+)
+def test_the_law_is_found(name, tables):
+    learned, asked = tables
+    model = make(name)
+    model.fit(learned, 0)
+    truth = law(asked.column("income"), asked.frame["product"].to_numpy())
+    assert np.corrcoef(log_odds(model.propensity(asked)), log_odds(truth))[0, 1] > 0.85
+    assert abs(model.propensity(asked) - truth).mean() < 0.06
+
+
+def test_what_says_nothing_is_dropped(tables):
+    learned, _ = tables
+    model = make("logistic")
+    model.fit(learned, 0)
+    by_size = {group: float(np.abs(weights).max()) for group, weights in model.weights.items()}
+    assert max(by_size, key=by_size.get) == "income × product"
+
+
+def test_an_unknown_model_is_told_with_those_there_are():
+    with pytest.raises(UsageError, match="logistic"):
+        make("oracle")
+
+
+def test_no_leak_in_the_bank(tables):
+    assert leaks(tables[0]) == []
+
+
+@pytest.mark.parametrize("plant", ["number", "gap", "word", "code"])
+def test_a_planted_leak_is_found(tables, plant):
+    learned, _ = tables
+    chance, frame = np.random.default_rng(0), learned.frame
+    numbers, words = learned.numbers, learned.words
+    noisy = frame.taken + chance.normal(0, 0.3, len(frame))
+    if plant == "number":
+        frame, numbers = frame.assign(leak=noisy), (*numbers, "leak")
+    elif plant == "gap":
+        frame, numbers = frame.assign(leak=np.where(noisy > 0.5, chance.random(len(frame)), np.nan)), (*numbers, "leak")
+    elif plant == "word":
+        frame, words = frame.assign(leak=np.where(noisy > 0.5, "contract", "none")), (*words, "leak")
+    else:
+        frame, words = frame.assign(leak=frame.customer.astype(str)), (*words, "leak")
+    assert [item.feature for item in leaks(Pairs(frame, numbers, words))] == ["leak"]

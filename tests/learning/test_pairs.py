@@ -1,0 +1,129 @@
+"""What models see: who may be offered what, and nothing that was not known then."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from nextbest.errors import DataError, PlaybookError, UsageError
+from nextbest.playbook.bind import bound
+from nextbest.playbook.bind_learning import bound_offer_learning
+from nextbest.playbook.load import load
+from nextbest.services.answers import read_answers
+from nextbest.services.check import copy
+
+
+def small(folder, **tables):
+    """Three customers and two products; a test replaces the tables it is about."""
+    texts = {
+        "customers": "customer_id,age,income,segment,salary_day\n1,30,8,Mass,31\n2,40,4,HNI,25\n3,50,3.99,Mass,25\n",
+        "products": "product_id,product_type,min_income,segment_bias,is_premium\n10,CC,5,Mass,0\n11,FD,1,All,0\n",
+        "holdings": "customer_id,product_id\n1,11\n",
+        "transactions": "customer_id,date,amount,mcc,channel\n1,2025-02-27,100,fuel,web\n1,2025-02-10,300,fuel,web\n",
+        "responses": "campaign_ix,customer_id,product_id,label\n0,1,10,1\n1,1,10,0\n2,1,10,0\n2,2,11,1\n",
+        **tables,
+    }
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def opened(folder, **options):
+    with read_answers(folder, "upsell", **options) as answers:
+        frame = answers.engine.batches("from opened", 1000).read_all().to_pandas()
+        return frame.set_index(["customer", "product"]), answers
+
+
+def test_what_is_held_is_never_open(tmp_path):
+    frame, _ = opened(small(tmp_path))
+    assert (1, 11) not in frame.index and (1, 10) in frame.index and len(frame) == 5
+
+
+def test_income_counts_from_eight_tenths_of_the_minimum(tmp_path):
+    frame, _ = opened(small(tmp_path))
+    assert frame.failed[(2, 10)] == "" and frame.failed[(3, 10)] == "income"
+
+
+def test_the_reason_says_within_and_never_meets(tmp_path):
+    frame, answers = opened(small(tmp_path))
+    said = [text["en"] for _, text in answers.learning.reasons["income"].speaks_for]
+    assert said[int(frame["reason.income"][(2, 10)])] == "income is within 20% of the income requirement"
+    assert said[int(frame["reason.income"][(1, 10)])] == "income meets the requirement"
+
+
+def test_history_is_that_of_earlier_rounds(tmp_path):
+    with read_answers(small(tmp_path), "upsell") as answers:
+        seen = answers.answered().frame
+    mine = seen[(seen.customer == 1) & (seen["product"] == 10)]
+    assert mine[["round", "asked_before", "taken_before"]].values.tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 1]]
+
+
+def test_what_comes_later_changes_nothing_that_was_seen_before(tmp_path):
+    """Time travel: with the last round's answers turned round, every row of earlier rounds is the same."""
+    texts = ["campaign_ix,customer_id,product_id,label\n0,1,10,1\n1,1,10,0\n", "2,1,10,0\n2,2,11,1\n", "2,1,10,1\n2,2,11,0\n"]
+    frames = []
+    for place, last in enumerate(texts[1:]):
+        with read_answers(small(tmp_path / str(place), responses=texts[0] + last), "upsell") as answers:
+            frame = answers.answered().frame
+            frames.append(frame[frame["round"] < 2].astype(str))
+    pd.testing.assert_frame_equal(frames[0], frames[1])
+
+
+def test_payday_in_a_month_that_is_too_short_is_its_last_day(tmp_path):
+    """Pay comes on the 31st: in February on the 28th. The 27th is near, the 10th is not."""
+    frame, _ = opened(small(tmp_path))
+    assert frame.payday_share[(1, 10)] == 0.25
+
+
+@pytest.mark.parametrize(
+    "day, near",
+    [("2025-01-31", True), ("2025-02-03", True), ("2025-02-04", False), ("2025-02-24", False), ("2025-02-25", True), ("2025-03-03", True)],
+)
+def test_near_payday_reaches_over_months_ends(tmp_path, day, near):
+    rows = f"customer_id,date,amount,mcc,channel\n1,{day},100,fuel,web\n"
+    frame, _ = opened(small(tmp_path, transactions=rows))
+    assert frame.payday_share[(1, 10)] == (1 if near else 0)
+
+
+def test_recency_is_unknown_for_who_never_bought(tmp_path):
+    frame, answers = opened(small(tmp_path))
+    assert str(answers.learning.book.as_of) == "2025-02-27"
+    assert frame.recency[(1, 10)] == 0 and pd.isna(frame.recency[(2, 10)])
+
+
+def test_odd_rows_are_told_and_kept_aside(tmp_path):
+    odd = "campaign_ix,customer_id,product_id,label\n0,1,10,1\n0,1,10,0\n1,9,10,0\n1,1,99,0\n1,2,10,maybe\n,2,10,0\n2,2,11,0\n"
+    with read_answers(small(tmp_path, responses=odd), "upsell") as answers:
+        found = {item["problem"]: item["rows"] for item in answers.problems}
+        kept = answers.engine.rows("select count(*) from rejects where source = 'answers'")
+    assert found == {"duplicate_row": 1, "unknown_customer": 1, "unknown_product": 1, "no_answer": 1, "no_round": 1} and kept == [(5,)]
+
+
+def test_nobody_who_objects_to_profiling_is_learned_from_or_ranked(tmp_path):
+    people = "customer_id,age,income,segment,salary_day,consent_profiling\n1,30,8,Mass,31,no\n2,40,4,HNI,25,yes\n3,50,3.99,Mass,25,\n"
+    frame, _ = opened(small(tmp_path, customers=people))
+    assert 1 not in frame.index.get_level_values(0)
+
+
+def test_no_answer_taken_is_told(tmp_path):
+    with (
+        pytest.raises(DataError, match="nothing to learn from"),
+        read_answers(small(tmp_path, responses="campaign_ix,customer_id,product_id,label\n0,1,10,0\n"), "upsell") as answers,
+    ):
+        answers.answered()
+
+
+def test_a_playbook_that_does_not_learn_says_so(tmp_path):
+    with pytest.raises(UsageError, match=r"learn\.yaml"), read_answers(small(tmp_path), "bank-kz"):
+        pass
+
+
+def test_codes_are_never_features_and_unknown_names_are_told(tmp_path):
+    folder = copy("upsell", tmp_path / "mine")
+    learn = folder / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - city_tier\n", "    - city_tier\n    - customer_id\n    - no_such\n", 1))
+    loaded = load(folder)
+    with pytest.raises(PlaybookError) as error:
+        bound_offer_learning(bound(loaded, date(2025, 8, 31)))
+    assert "'customer_id' is a code" in str(error.value) and "unknown feature 'no_such'" in str(error.value)

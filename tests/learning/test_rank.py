@@ -1,0 +1,126 @@
+"""rank, train and evaluate, as a data scientist runs them."""
+
+import json
+
+import pandas as pd
+import pytest
+from tests.learning.conftest import law, world
+from typer.testing import CliRunner
+
+from nextbest.cli import app
+from nextbest.services.evaluate import evaluate
+from nextbest.services.rank import rank
+from nextbest.services.train import train
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def ranked(bank, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranked")
+    done = run("rank", bank, "--out", folder / "scores.parquet", "--recommend", folder / "first.parquet")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_every_eligible_pair_is_ranked_once(bank, ranked):
+    found = pd.read_parquet(ranked / "scores.parquet")
+    assert list(found.columns) == ["customer_id", "product_id", "score", "rank"] and str(found.customer_id.dtype) == "int64"
+    people, products = pd.read_csv(bank / "customers.csv"), pd.read_csv(bank / "products.csv")
+    every = people.merge(products, how="cross")
+    held = set(map(tuple, pd.read_csv(bank / "holdings.csv").to_numpy()))
+    wanted = {
+        (row.customer_id, row.product_id)
+        for row in every.itertuples()
+        if row.income >= 0.8 * row.min_income and (row.customer_id, row.product_id) not in held
+    }
+    assert set(zip(found.customer_id, found.product_id, strict=True)) == wanted and len(found) == len(wanted)
+    for _, own in found.groupby("customer_id"):
+        assert own.sort_values("rank")["rank"].tolist() == list(range(1, len(own) + 1))
+        assert own.sort_values("rank").score.is_monotonic_decreasing
+
+
+def test_the_same_data_make_the_same_bytes(bank, ranked, tmp_path):
+    rank(bank, out=tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (ranked / "scores.parquet").read_bytes()
+
+
+def test_the_order_follows_the_law(bank, ranked):
+    found = pd.read_parquet(ranked / "scores.parquet").merge(pd.read_csv(bank / "customers.csv"), on="customer_id")
+    truth = law(found.income.to_numpy(), found.product_id.to_numpy())
+    assert found.score.corr(pd.Series(truth), method="spearman") > 0.8
+
+
+def test_recommendations_say_why_in_words_and_in_parts(ranked):
+    first = pd.read_parquet(ranked / "first.parquet")
+    assert first["rank"].max() <= 5 and first.speaks_for.str.contains("income").any()
+    parts = first[["base", "income", "segment", "payday", "similar", "spending", "channel", "city", "other"]].sum(axis=1)
+    assert abs(1 / (1 + 2.718281828459045 ** (-parts)) - first.score).max() < 1e-9
+    assert not first.speaks_for.str.contains("; ;|^;|;$").any()
+
+
+def test_a_trained_model_takes_over_and_ranks_without_answers(bank, ranked, tmp_path):
+    done = run("train", bank, "--out", tmp_path / "model")
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    assert card["model"] == "logistic" and "customer_id" not in card["numbers"] + card["words"] and len(card["cautions"]) == 3
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in bank.iterdir():
+        if path.stem != "responses":
+            (data / path.name).write_bytes(path.read_bytes())
+    done = run("rank", data, "--model", tmp_path / "model", "--out", tmp_path / "scores.parquet")
+    assert done.exit_code == 0, done.output
+    found, known = pd.read_parquet(tmp_path / "scores.parquet"), pd.read_parquet(ranked / "scores.parquet")
+    assert len(found) == len(known) and found.score.corr(known.score) > 0.95  # what was answered before is not in these data
+
+
+def test_a_model_that_is_worse_does_not_take_over(bank, tmp_path):
+    assert train(bank, out=tmp_path / "model").verdict.passes
+    before = (tmp_path / "model" / "model.json").read_bytes()
+    done = run("train", bank, "--out", tmp_path / "model", "--model", "heuristic")
+    assert done.exit_code == 1 and "the model in charge stays" in done.output
+    assert (tmp_path / "model" / "model.json").read_bytes() == before
+    gates = sorted((tmp_path / "model" / "gates").iterdir())
+    assert [json.loads(path.read_text())["passes"] for path in gates] == [True, False]
+
+
+def test_another_folder_is_not_overwritten(bank, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run("train", bank, "--out", tmp_path).exit_code == 2
+
+
+def test_evaluate_shows_every_model_beside_the_baselines(bank, tmp_path):
+    done = run("evaluate", bank, "--model", "popularity", "--model", "logistic", "--out", tmp_path / "report")
+    assert done.exit_code == 0, done.output
+    assert "logistic" in done.output and "popularity" in done.output
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("<svg") == 2 and "http" not in page.replace("http://www.w3.org", "")
+    found = {item["model"]: item for item in json.loads((tmp_path / "report" / "figures.json").read_text())["models"]}
+    assert found["logistic"]["ndcg"]["value"] > found["popularity"]["ndcg"]["value"]
+    assert found["logistic"]["ndcg"]["low"] < found["logistic"]["ndcg"]["value"] < found["logistic"]["ndcg"]["high"]
+
+
+def test_labels_given_apart_are_only_judged_by(bank, tmp_path):
+    scores = pd.read_parquet(rank(bank, out=tmp_path / "scores.parquet").path)
+    people = pd.read_csv(bank / "customers.csv")
+    truth = scores.merge(people, on="customer_id")
+    truth["true_score"] = law(truth.income.to_numpy(), truth.product_id.to_numpy())
+    truth["label"] = (truth.true_score > truth.true_score.median()).astype(int)
+    truth[["customer_id", "product_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    truth[["customer_id", "product_id", "true_score"]].to_parquet(tmp_path / "truth.parquet")
+    found = evaluate(bank, models=("logistic",), labels=tmp_path / "labels.csv", truth=tmp_path / "truth.parquet")
+    assert found.oracle and 0.9 < found.models[0].share_of_oracle <= 1
+
+
+def test_one_round_cannot_be_split(tmp_path):
+    done = run("evaluate", world(tmp_path / "one", 60, rounds=1))
+    assert done.exit_code == 4 and "two rounds" in done.output
+
+
+def test_a_missing_extra_is_told(monkeypatch, bank, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "lightgbm", None)
+    done = run("rank", bank, "--out", tmp_path / "s.parquet", "--model", "boosting")
+    assert done.exit_code == 2 and 'pip install "nextbest[learn]"' in done.output.replace("\n", "")

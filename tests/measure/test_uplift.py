@@ -1,0 +1,61 @@
+"""Uplift where the effect of each customer is known: learners find it, figures show it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from nextbest.cli import app
+from nextbest.measure.uplift import auuc, curve, interval, qini, uplift_at
+from nextbest.models.uplift import KINDS, crossfit, table, worth_telling
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """A persuadable half gains 0.2, the other half nothing; who buys anyway is another matter."""
+    chance = np.random.default_rng(0)
+    n = 12_000
+    features = pd.DataFrame({"persuadable": chance.random(n), "loyal": chance.random(n), "city": chance.choice(["a", "b"], n)})
+    effect = np.where(features.persuadable > 0.5, 0.2, 0.0)
+    treated = (chance.random(n) < 0.5).astype(float)
+    outcome = (chance.random(n) < 0.1 + 0.5 * (features.loyal.to_numpy() > 0.5) + effect * treated).astype(float)
+    return table(features), outcome, treated, effect
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "response"])
+def test_learners_find_who_is_persuaded_and_beat_a_response_model(kind, simulated):
+    features, outcome, treated, effect = simulated
+    found = crossfit(kind, features, outcome, treated, 3, 0)
+    response = crossfit("response", features, outcome, treated, 3, 0)
+    assert np.corrcoef(found, effect)[0, 1] > 0.6 > np.corrcoef(response, effect)[0, 1]
+    assert abs(found.mean() - effect.mean()) < 0.03
+    assert qini(outcome, treated, found) > qini(outcome, treated, response)
+    assert uplift_at(0.3)(outcome, treated, found) == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_curve_by_hand():
+    """Two treated and two controls; the better half are the first two: one of each, and the treated bought."""
+    outcome, treated, score = np.array([1.0, 0, 1, 1]), np.array([1.0, 0, 1, 0]), np.array([4.0, 3, 2, 1])
+    assert curve(outcome, treated, score).tolist() == [0.0, 0.5, 0.5, 1.0, 0.5]
+    assert uplift_at(0.5)(outcome, treated, score) == 1.0
+    assert auuc(outcome, treated, score) == pytest.approx(0.5)
+
+
+def test_an_order_by_chance_has_no_qini(simulated):
+    _, outcome, treated, _ = simulated
+    found = interval(qini, outcome, treated, np.random.default_rng(1).random(len(outcome)), 0, redraws=60)
+    assert found.low < 0 < found.high
+
+
+def test_who_costs_more_than_they_gain_is_left_alone():
+    assert worth_telling(np.array([0.1, 0.01, -0.1]), value=100, cost=5).tolist() == [1, 0, 0]
+
+
+def test_the_command(simulated, tmp_path):
+    features, outcome, treated, _ = simulated
+    rows = features.assign(arm=np.where(treated == 1, "mail", "none"), bought=outcome, later=outcome).head(3000)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    words = ["uplift", str(tmp_path / "rows.csv"), "--treatment", "arm", "--outcome", "bought", "--leave-out", "later"]
+    done = CliRunner().invoke(app, [*words, "--control", "none"])
+    assert done.exit_code == 0 and all(kind in done.output for kind in KINDS), done.output
+    assert CliRunner().invoke(app, [*words, "--control", "nobody"]).exit_code == 2
