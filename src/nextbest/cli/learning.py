@@ -1,11 +1,20 @@
 """Commands that learn from answers. What they need is imported when they run: it takes seconds."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nextbest.cli.shared import Playbook, bar, err, out, told
+
+
+class Task(StrEnum):
+    """What is learned."""
+
+    offers = "offers"
+    activity = "activity"
+
 
 AsOf = Annotated[str | None, typer.Option(help="the day of the features [default: the latest day in the data]")]
 Seed = Annotated[int, typer.Option(help="the same data and seed make the same bytes")]
@@ -67,15 +76,24 @@ def train(
     data: Data,
     out_folder: Annotated[Path, typer.Option("--out", help="folder of the model in charge; made on first use")],
     playbook: Playbook = "upsell",
-    model: Annotated[str | None, typer.Option(help="a kind of model [default: the playbook's]")] = None,
+    task: Annotated[Task, typer.Option(help="offers: who takes what; activity: whose activity will fall")] = Task.offers,
+    model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
     as_of: AsOf = None,
     seed: Seed = 0,
 ) -> None:
-    """Learn from all answers. The new model takes over only through the gate; exit code 1 where it does not."""
+    """Learn a model and judge it. One of offers takes over only through the gate; exit code 1 where it does not."""
     from nextbest.report import learning as show
+    from nextbest.services.activity import train_activity
     from nextbest.services.train import train as train_service
 
     with told():
+        if task is Task.activity:
+            with bar() as report:
+                found = train_activity(data, playbook, out=out_folder, repeats=repeats, as_of=as_of, seed=seed, progress=report)
+            out.print(show.activity(found))
+            out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
+            return
         with bar() as report:
             done = train_service(data, playbook, out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
         out.print(show.verdict(done.verdict))
@@ -86,4 +104,25 @@ def train(
         raise typer.Exit(1)
 
 
-COMMANDS = (rank, train, evaluate)
+def predict(
+    data: Data,
+    model: Annotated[Path, typer.Option(help="a folder that `train --task activity` wrote")],
+    out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
+    language: Annotated[str | None, typer.Option(help="language of the reasons [default: the playbook's first]")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Whose activity will fall: a probability, an interval and three reasons for each customer."""
+    from nextbest.report import learning as show
+    from nextbest.services.activity import predict as predict_service
+
+    with told():
+        with bar() as report:
+            done = predict_service(data, model, out=out_file, language=language, seed=seed, progress=report)
+        for line in show.problems(done.problems):
+            err.print(line, highlight=False, markup=False)
+        out.print(f"{done.customers} customers, {done.falls} of them worth an offer to keep them", highlight=False)
+        written = [done.path, *([done.rejects] if done.rejects else [])]
+        out.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+
+
+COMMANDS = (rank, train, evaluate, predict)

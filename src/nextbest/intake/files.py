@@ -5,6 +5,7 @@ import csv
 import difflib
 import fnmatch
 import gzip
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -241,13 +242,18 @@ def _code_page(sample: bytes) -> str:
 
 def _known(source: Source, headers: Iterable[str]) -> dict[str, str]:
     """Contract column → header. A column's own name goes before its other names."""
-    by_lower = {header.lower(): header for header in headers}
+    plain = {_plain(header): header for header in headers}
     known = {}
     for column, item in source.columns.items():
-        header = next((by_lower[n.lower()] for n in [column, *item.names] if n.lower() in by_lower), None)
+        header = next((plain[_plain(n)] for n in [column, *item.names] if _plain(n) in plain), None)
         if header is not None:
             known[column] = header
     return known
+
+
+def _plain(header: str) -> str:
+    """A header without case, and with one underscore for spaces and the like: programs write them either way."""
+    return re.sub(r"[\s_]+", "_", header.strip()).lower()
 
 
 def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, str]:

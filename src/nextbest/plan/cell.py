@@ -77,7 +77,8 @@ def _category(column: SourceColumn, trimmed: str) -> str:
     """A known value in the playbook's spelling, whatever the case, and '?' for any other; as it stands without a list."""
     if not column.values:
         return trimmed
-    spelling = ", ".join(f"{text(value.lower())}: {text(value)}" for value in column.values)
+    known = {value.lower(): value for value in column.values} | {other.lower(): value for other, value in column.spellings.items()}
+    spelling = ", ".join(f"{text(other)}: {text(value)}" for other, value in known.items())
     folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {enumeration(column)})"
     return f"coalesce(try_cast({trimmed} as {enumeration(column)}), {folded}, case when {trimmed} is not null then '?' end)"
 

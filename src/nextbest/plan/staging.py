@@ -23,6 +23,7 @@ REJECTED = {
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23",
     "bad_amount": "write amounts as 1234.56 or 1 234,56",
     "zero_amount": "leave out rows without an amount",
+    "impossible_amount": "beyond what the playbook takes for possible: look for a decimal point that was lost",
     "after_as_of": "rows after the as-of day are not known on that day",
     "before_window": "older than the playbook's horizon: not needed",
     "no_direction": "write in or out, or a known type",
@@ -147,9 +148,15 @@ def customer_code(key: str, id_type: str) -> str:
 
 def _within(column: SourceColumn, value: str) -> str:
     """The value where it is possible at all, else null."""
+    tests = _bounds(column, value)
+    return f"case when {tests} then {value} end" if tests else value
+
+
+def _bounds(column: SourceColumn, value: str) -> str:
+    """SQL: whether a value lies within the column's bounds; '' where it has none."""
     tests = [f"{value} >= {column.min}"] if column.min is not None else []
     tests += [f"{value} <= {column.max}"] if column.max is not None else []
-    return f"case when {' and '.join(tests)} then {value} end" if tests else value
+    return " and ".join(tests)
 
 
 def odd_cells(source: Source) -> list[tuple[str, str]]:
@@ -188,6 +195,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
         ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
+        *([("impossible_amount", f"not coalesce({between}, true)")] if (between := _bounds(source.columns["amount"], "amount")) else []),
         *([("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'")] if dated else []),
         *([("before_window", f"date < date '{window.start}'")] if dated else []),
         *([("no_direction", "direction is null")] if derived else []),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nextbest.errors import PlaybookError
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.binder import Binder
-from nextbest.playbook.learning import Gate, OfferLearning, Said
+from nextbest.playbook.learning import ActivityLearning, Gate, OfferLearning, Said
 from nextbest.playbook.sources import Source
 from nextbest.rules.parse import ParamValue, Rule, Scope
 from nextbest.rules.reference import evaluate
@@ -131,3 +131,54 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class BoundActivityLearning:
+    """The part `activity` of learn.yaml, bound. `threshold`: from this probability on an offer is worth its cost."""
+
+    book: Bound
+    model: ActivityLearning
+    threshold: float
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Features that are words."""
+        columns = self.book.model.business.sources[self.book.model.business.customers].columns
+        return tuple(name for name in self.model.uses if name in columns and columns[name].type in ("category", "text"))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Features that are numbers, or yes and no."""
+        return tuple(name for name in self.model.uses if name not in self.words)
+
+
+def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
+    """The part bound, None where the playbook has none. Raises PlaybookError with every problem."""
+    model = book.model.learn.activity if book.model.learn else None
+    if model is None:
+        return None
+    binder, at = Binder(book.loaded, book.as_of), ("learn", "activity")
+    source = book.model.business.sources[book.model.business.customers]
+    label = source.columns.get(model.label)
+    if label is None or model.falls not in label.values:
+        binder.say(f"'{model.label}' is no customer column with the value '{model.falls}'", "name one", *at, "label")
+    known = {*book.customer_columns, *book.features, *book.model.features.population}
+    for name in model.uses:
+        if name not in known:
+            binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
+        elif name in source.columns and source.columns[name].type == "id":
+            binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
+        elif name == model.label or (name in book.features and model.label in book.roots(book.features[name])):
+            binder.say(f"'{name}' knows the label", "leave it out: it is what the model shall find out", *at, "uses")
+    for reason, item in model.reasons.items():
+        for name in (name for name in item.of if name not in model.uses):
+            binder.say(f"unknown feature '{name}'", "one of `uses`", *at, "reasons", reason, "of")
+    params: dict[str, ParamValue] = {"months": book.model.business.horizon_months, **binder.params(book.model.params, "params")}
+    scope = Scope(frozenset(), {}, params)
+    cost, saved = (float(evaluate(binder.rule(getattr(model, name), scope, *at, name), {}) or 0) for name in ("offer_cost", "margin_saved"))
+    if not 0 < cost < saved:
+        binder.say("an offer that costs more than it can save is never worth it", "set offer_cost below margin_saved", *at, "offer_cost")
+    if binder.problems:
+        raise PlaybookError(binder.problems)
+    return BoundActivityLearning(book, model, cost / saved)

@@ -63,7 +63,27 @@ class OfferLearning(Strict):
     top: Annotated[int, Field(ge=1, description="recommendations per customer")] = 5
 
 
+class RiskReason(Strict):
+    """What is said of the features that raised a customer's risk most, or lowered it. The largest one's value is added."""
+
+    of: list[Name]
+    raises: Texts
+    lowers: Texts
+
+
+class ActivityLearning(Strict):
+    """Whose activity will fall."""
+
+    label: Name = Field(description="the customer column that says what became of it; never a feature")
+    falls: str = Field(description="the label's value that means a fall; any other known value means none")
+    uses: list[Name] = Field(description="customer columns and features that the model may use; never a code")
+    offer_cost: Expression = Field(description="what it costs to try to keep a customer, over parameters only")
+    margin_saved: Expression = Field(description="what a customer who is kept earns, over parameters only")
+    reasons: dict[Name, RiskReason] = {}
+
+
 class Learn(Strict):
     """learn.yaml"""
 
     offers: OfferLearning | None = None
+    activity: ActivityLearning | None = None

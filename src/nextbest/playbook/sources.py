@@ -14,6 +14,7 @@ class SourceColumn(Strict):
     names: list[str] = Field([], description="headers accepted besides the column's own name")
     required: bool = False
     values: list[str] = Field([], description="known values; others are kept and reported")
+    spellings: dict[str, str] = Field({}, description="for `values`: another spelling, or a slip of the pen → the value")
     min: float | None = None
     max: float | None = None
 

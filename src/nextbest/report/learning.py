@@ -10,6 +10,7 @@ from rich.table import Table
 from nextbest.measure.gate import Verdict
 from nextbest.measure.ranking import Figure
 from nextbest.report.html import environment
+from nextbest.services.activity import Trained
 from nextbest.services.evaluate import Evaluation
 
 
@@ -47,6 +48,19 @@ def verdict(found: Verdict) -> RenderableType:
         table.add_column(name)
     for check in found.checks:
         table.add_row(check.what, figure(check.figure), check.limit, "✓" if check.passes else "✗ fails")
+    return table
+
+
+def activity(found: Trained) -> RenderableType:
+    """The figures of nested cross-validation."""
+    figures = found.card.figures
+    rows = f"{found.card.rows} customers, {found.card.taken} of them fell"
+    table = Table(title=f"{rows}; chosen: {found.card.model}; each figure on customers not seen", title_justify="left")
+    for name in ("figure", "mean", "sd over folds"):
+        table.add_column(name)
+    for name, label in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC"), ("f1", f"F1 from {figures['threshold']:.2f}"), ("brier", "Brier")):
+        table.add_row(label, f"{figures[name]['mean']:.3f}", f"{figures[name]['sd']:.3f}")
+    table.add_row("calibration error", f"{figures['calibration_error']:.3f}", "–")
     return table
 
 

@@ -20,7 +20,7 @@ from nextbest.plan import candidates, contact, features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
-from nextbest.playbook.bind_learning import bound_offer_learning
+from nextbest.playbook.bind_learning import bound_activity_learning, bound_offer_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.model import Playbook
 
@@ -41,6 +41,7 @@ def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checke
     loaded = load(playbook)
     book = bound(loaded, as_of or _latest_start(loaded.model))
     bound_offer_learning(book)
+    bound_activity_learning(book)
     problems = [*examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
     if not any(isinstance(problem, _Unwritable) for problem in problems):
         problems += _types(book)

@@ -1,0 +1,213 @@
+"""Whose activity will fall: a small honest search over families, calibrated, with an interval and exact reasons.
+
+Codes and the order of rows are never looked at. Exact copies of a row (the same features and label) stay in one fold, so that none is
+learned by heart. Cleaning (what is unknown, scales, words) is fitted inside folds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from nextbest.models.base import Floats
+from nextbest.models.calibration import Calibration, chosen
+from nextbest.models.popularity import log_odds
+
+FAMILIES: dict[str, list[dict[str, Any]]] = {
+    "linear": [{"C": 0.1}, {"C": 1.0}],
+    "svm": [{"C": 0.5}, {"C": 2.0}],
+    "forest": [{"min_samples_leaf": 2, "max_features": 0.4}],
+    "extra_trees": [{"min_samples_leaf": 1, "max_features": 0.5}, {"min_samples_leaf": 3, "max_features": 0.7}],
+    "boosting": [{"max_leaf_nodes": 4}, {"max_leaf_nodes": 8}],
+    "blend": [{}],
+}
+"""Family → the settings tried. A blend is the mean log-odds of extra trees and the vector machine."""
+TREES, INNER, GRID = 400, 5, 201
+DRAWS = 24
+"""Orders of features, each beside one customer of the background, from which a customer's reasons are averaged."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Customers with features, one row each. `falls` is 1 or 0, empty where it is not known."""
+
+    frame: pd.DataFrame
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+    falls: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """Numbers as doubles, words as text ('' where unknown)."""
+        numbers = {name: pd.to_numeric(self.frame[name]).astype(float) for name in self.numbers}
+        words = {name: self.frame[name].astype(object).where(self.frame[name].notna(), "").astype(str) for name in self.words}
+        return pd.DataFrame({**numbers, **words})
+
+    def rows(self, where: npt.NDArray[Any]) -> "Table":
+        """Only these rows."""
+        return Table(self.frame.iloc[where].reset_index(drop=True), self.numbers, self.words, self.falls[where])
+
+    def copies(self) -> npt.NDArray[np.int64]:
+        """A number per row, the same for exact copies. Shape: (rows,)."""
+        same = self.features.assign(falls_=self.falls)
+        return np.asarray(same.groupby(list(same.columns), dropna=False, sort=False).ngroup(), dtype=np.int64)
+
+
+def folds(table: Table, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Stratified folds that keep copies together: rows learned from, rows judged."""
+    cut = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    yield from cut.split(table.frame, table.falls, table.copies())
+
+
+@dataclass
+class Model:
+    """A fitted family with its calibration. `parts` are scikit-learn pipelines, their log-odds averaged."""
+
+    family: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    parts: list[Pipeline] = field(default_factory=list)
+    scale: Calibration | None = None
+    grid: list[list[float]] = field(default_factory=list)
+    background: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @classmethod
+    def fitted(cls, table: Table, seed: int, families: dict[str, list[dict[str, Any]]] | None = None) -> "Model":
+        """Choose the family by log-loss across inner folds, calibrate on the same folds' forecasts, fit on all rows."""
+        tried = []
+        for family, settings in (families or FAMILIES).items():
+            for setting in settings:
+                odds, fold = _across(family, setting, table, seed)
+                scale = chosen(odds, table.falls, fold)
+                tried.append((_crossed_loss(odds, table.falls, fold), family, setting, odds, scale))
+        _, family, setting, odds, scale = min(tried, key=lambda item: item[0])
+        model = cls(family, setting, _fit(family, setting, table, seed), scale)
+        model.grid = _venn_abers(odds, table.falls)
+        some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
+        model.background = table.features.iloc[np.sort(some)].reset_index(drop=True)
+        return model
+
+    def odds(self, features: pd.DataFrame) -> Floats:
+        """Log-odds before calibration. Shape: (rows,)."""
+        return _odds(self.parts, features)
+
+    def probability(self, features: pd.DataFrame) -> Floats:
+        """Calibrated. Shape: (rows,)."""
+        assert self.scale is not None
+        return self.scale.probability(self.odds(features))
+
+    def interval(self, features: pd.DataFrame, probability: Floats) -> tuple[Floats, Floats]:
+        """Two probabilities between which a calibrated one lies (Venn–Abers, Vovk and Petej 2014), widened to hold the forecast."""
+        at, low, high = np.array(self.grid)
+        score = self.odds(features)
+        return np.minimum(np.interp(score, at, low), probability), np.maximum(np.interp(score, at, high), probability)
+
+    def reasons(self, features: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """What each feature adds to the calibrated log-odds of each customer, beside the background. Shape: (rows, features).
+
+        Shapley values by sampled orders (Štrumbelj and Kononenko 2014): features are taken over one by one from a customer of the
+        background, so that each order adds up exactly to the difference between the two.
+        """
+        chance, names = np.random.default_rng(seed), list(features.columns)
+        found = pd.DataFrame(0.0, index=features.index, columns=names)
+        orders = [order for _ in range(DRAWS // 2) for order in _both_ways(chance.permutation(len(names)))]
+        for order in orders:
+            current = self.background.iloc[chance.integers(0, len(self.background), len(features))].set_axis(features.index)
+            steps = [current]
+            for place in order:
+                current = current.assign(**{names[place]: features[names[place]]})
+                steps.append(current)
+            odds = log_odds(self.probability(pd.concat(steps, ignore_index=True))).reshape(len(steps), len(features))
+            for step, place in enumerate(order):
+                found[names[place]] += (odds[step + 1] - odds[step]) / DRAWS
+        return found
+
+
+def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """An order and its reverse: together they vary less."""
+    return [order, order[::-1]]
+
+
+def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> Pipeline:
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
+    clean = make_column_transformer(
+        (numbers, list(table.numbers)), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(table.words))
+    )
+    makers: dict[str, Any] = {
+        "linear": lambda: LogisticRegression(max_iter=1000, **setting),
+        "svm": lambda: SVC(gamma="auto", **setting),
+        "forest": lambda: RandomForestClassifier(TREES, random_state=seed, **setting),
+        "extra_trees": lambda: ExtraTreesClassifier(TREES, random_state=seed, **setting),
+        "boosting": lambda: HistGradientBoostingClassifier(
+            max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
+        ),
+    }
+    return make_pipeline(clean, makers[family]())
+
+
+def _fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
+    parts = [("extra_trees", FAMILIES["extra_trees"][0]), ("svm", FAMILIES["svm"][1])] if family == "blend" else [(family, setting)]
+    return [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
+
+
+def _odds(parts: list[Pipeline], features: pd.DataFrame) -> Floats:
+    found = []
+    for part in parts:
+        if hasattr(part[-1], "predict_proba") and not isinstance(part[-1], SVC):
+            share = part.predict_proba(features)[:, 1]
+            found.append(np.clip(log_odds(share), -5, 5))  # trees may all agree: no reason for certainty
+        else:
+            found.append(2 * part.decision_function(features))  # a margin of 1 is about e² to 1
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _across(family: str, setting: dict[str, Any], table: Table, seed: int) -> tuple[Floats, Floats]:
+    """Log-odds of every row by models that did not see it, and the row's fold."""
+    odds, fold = np.zeros(len(table.frame)), np.zeros(len(table.frame))
+    for place, (learned, judged) in enumerate(folds(table, INNER, seed)):
+        odds[judged] = _odds(_fit(family, setting, table.rows(learned), seed), table.features.iloc[judged])
+        fold[judged] = place
+    return odds, fold
+
+
+def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> float:
+    """Log-loss where each fold's scale is learned on the others."""
+    loss = np.zeros(len(odds))
+    for held_back in np.unique(fold):
+        own = fold == held_back
+        scale = chosen(odds[~own], falls[~own], fold[~own])
+        probability = np.clip(scale.probability(odds[own]), 1e-6, 1 - 1e-6)
+        loss[own] = -(falls[own] * np.log(probability) + (1 - falls[own]) * np.log(1 - probability))
+    return float(loss.mean())
+
+
+def _venn_abers(odds: Floats, falls: Floats) -> list[list[float]]:
+    """Scores, and the lower and upper probability at each."""
+    at = np.linspace(odds.min(), odds.max(), GRID)
+    bounds = []
+    for label in (0.0, 1.0):
+        stairs = [
+            float(IsotonicRegression(out_of_bounds="clip").fit(np.append(odds, score), np.append(falls, label)).predict([score])[0])
+            for score in at
+        ]
+        bounds.append(np.maximum.accumulate(stairs).tolist())
+    return [at.tolist(), *bounds]
+
+
+def at_threshold(probability: Floats, threshold: float) -> npt.NDArray[np.bool_]:
+    """Who is worth an offer."""
+    return np.asarray(probability >= threshold)
+
+
+__all__ = ["FAMILIES", "Model", "Table", "at_threshold", "folds"]

@@ -1,0 +1,309 @@
+"""Activity: train a model of whose activity will fall, judge it honestly, and say of each customer how likely and why."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import skops.io
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.files import find
+from nextbest.measure.ranking import calibration, calibration_error
+from nextbest.models import calibration as scales
+from nextbest.models.activity import Model, Table, at_threshold, folds
+from nextbest.models.base import Floats
+from nextbest.plan import features
+from nextbest.plan.stage import quote
+from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
+from nextbest.playbook.load import Loaded, load, write
+from nextbest.services.answers import customer_column
+from nextbest.services.decide import Progress, day_of, silent
+from nextbest.services.folder import written_whole
+from nextbest.services.model_files import CARD, Card, read_card
+from nextbest.services.reading import Reading
+from nextbest.settings import Settings
+
+PIPELINES, REST, PLAYBOOK = "pipelines.skops", "model.json", "playbook"
+TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+"""Types beyond skops' own list that our families hold. None runs code when it is read."""
+OUTER, HOLD_OUTS, LEAST = 5, 20, 50
+"""Outer folds; hold-out splits of a fifth; customers of either kind below which nothing can be judged."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of activity and its card, and every outer fold's figures."""
+
+    folder: Path
+    card: Card
+    folds: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written: where, for how many customers, and how many of them fall at the model's threshold."""
+
+    path: Path
+    customers: int
+    falls: int
+    problems: list[dict[str, Any]]
+    rejects: Path | None
+
+
+def train_activity(
+    data: str | Path,
+    playbook: str | Path = "shop",
+    *,
+    out: str | Path,
+    repeats: int = 1,
+    as_of: date | str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Trained:
+    """Train on the customers whose label is known, and write a model's folder.
+
+    The figures of the card are of nested cross-validation, `repeats` times over: the family is chosen anew inside each fold.
+    Raises PlaybookError, DataError, UsageError.
+    """
+    with _read(data, load(playbook), as_of, progress) as (learning, frame, _):
+        table = _labelled(learning, frame)
+        outer, forecast = _judge(table, learning.threshold, repeats, seed, progress)
+        progress("learning from all", 1, 1)
+        model = Model.fitted(table, seed)
+        card = Card(
+            task="activity",
+            model=model.family,
+            playbook=learning.book.model.business.name,
+            playbook_hash=learning.book.loaded.hash,
+            as_of=str(learning.book.as_of),
+            seed=seed,
+            numbers=list(table.numbers),
+            words=list(table.words),
+            products=[],
+            rows=len(table.frame),
+            taken=int(table.falls.sum()),
+            figures=_figures(outer, forecast, table, learning.threshold) | {"settings": model.settings},
+            cautions=CAUTIONS,
+        )
+        with written_whole(Path(out), mark=CARD) as scratch:
+            skops.io.dump(model.parts, scratch / PIPELINES)
+            rest = {
+                "family": model.family,
+                "settings": model.settings,
+                "scale": model.scale.state() if model.scale else None,
+                "grid": model.grid,
+                "threshold": learning.threshold,
+                "background": model.background.astype(object).where(model.background.notna(), None).to_dict("list"),
+            }
+            (scratch / REST).write_text(json.dumps(rest, ensure_ascii=False) + "\n", encoding="utf-8")
+            (scratch / CARD).write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            write(learning.book.loaded, scratch / PLAYBOOK)
+        return Trained(Path(out), card, outer)
+
+
+CAUTIONS = [
+    "A probability of a fall is no effect of an offer: who is likely to leave may not be who can be kept (see uplift).",
+    "Learned from one period's customers: watch the calibration when seasons or prices change.",
+    "The threshold follows from the declared costs of the playbook: samples until the shop sets its own.",
+]
+
+
+def predict(
+    data: str | Path,
+    model: str | Path,
+    *,
+    out: str | Path,
+    language: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Predicted:
+    """Write for each customer: code, `probability`, `falls`, `low` and `high` around it, and three reasons in words.
+
+    The data may lack the label. Odd rows are kept aside in `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
+    """
+    folder, target = Path(model), Path(out)
+    fitted, threshold = _restored(folder)
+    if target.is_dir():
+        raise UsageError([Problem(str(target), "is a folder", "name a file")])
+    with _read(data, load(folder / PLAYBOOK), read_card(folder).as_of, progress) as (learning, frame, reading):
+        progress("predicting", 1, 1)
+        rows = Table(frame, learning.numbers, learning.words).features
+        probability = fitted.probability(rows)
+        low, high = fitted.interval(rows, probability)
+        falls = at_threshold(probability, threshold)
+        words = _words(learning, rows, fitted.reasons(rows, seed), language or learning.book.model.business.languages[0])
+        code = customer_column(learning.book)
+        columns = {code: frame[code], "probability": probability, "falls": falls, "low": low, "high": high, **words}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), partial)
+        partial.replace(target)
+        rejects = target.with_suffix(".rejects.parquet")
+        aside = bool(reading.engine.rows("select 1 from rejects limit 1"))
+        if aside:
+            reading.engine.export("from rejects order by all", rejects)
+        else:
+            rejects.unlink(missing_ok=True)
+        return Predicted(target, len(frame), int(falls.sum()), reading.problems, rejects if aside else None)
+
+
+def _restored(folder: Path) -> tuple[Model, float]:
+    card = read_card(folder)
+    if card.task != "activity":
+        raise UsageError([Problem(str(folder), f"is a model of {card.task}, not of activity", "train with --task activity")])
+    try:
+        rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+        parts = skops.io.load(folder / PIPELINES, trusted=TRUSTED)
+        background = pd.DataFrame(rest["background"])
+        model = Model(rest["family"], rest["settings"], parts, scales.restored(rest["scale"]), rest["grid"], background)
+        return model, float(rest["threshold"])
+    except (OSError, ValueError, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
+        raise UsageError([Problem(str(folder), "the model cannot be read", "train it again")]) from None
+
+
+@contextmanager
+def _read(
+    data: str | Path, loaded: Loaded, as_of: date | str | None, progress: Progress
+) -> Iterator[tuple[BoundActivityLearning, pd.DataFrame, Reading]]:
+    """The customers of a folder with their features, by code."""
+    if loaded.model.learn is None or loaded.model.learn.activity is None:
+        what = "has no learn.yaml with `activity`: it does not say what a fall is"
+        raise UsageError([Problem(f"playbook '{loaded.model.business.name}'", what, "take the playbook `shop` for an example")])
+    book = bound(loaded, day_of(as_of) if as_of is not None else _a_day(loaded))
+    learning = bound_activity_learning(book)
+    assert learning is not None
+    found = find(Path(data), {}, book.model.business.sources)
+    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
+        reading = Reading(book, found, engine, Path(temp))
+        yield learning, _frame(book, learning, reading, engine, progress), reading
+
+
+def _a_day(loaded: Loaded) -> date:
+    """Where no table has dates any day does: the first on which every parameter has a value."""
+    model = loaded.model
+    if dated := [name for name, source in model.business.sources.items() if "date" in source.columns]:
+        raise UsageError([Problem("as-of", f"{', '.join(dated)}: rows have dates", "say --as-of 2025-08-31")])
+    offers = (param for offer in model.offers.values() for param in offer.params.values())
+    return max(min(param.values) for param in (*model.params.values(), *offers))
+
+
+def _frame(book: Bound, learning: BoundActivityLearning, reading: Reading, engine: DuckDBEngine, progress: Progress) -> pd.DataFrame:
+    business = book.model.business
+    progress(f"reading {business.customers}", 1, len(business.sources))
+    reading.customers()
+    engine.create(features.left_alone(book))
+    for place, name in enumerate((name for name in business.sources if name != business.customers), 2):
+        progress(f"reading {name}", place, len(business.sources))
+        reading.activity(name)
+        engine.create(features.cells(book, name))
+    engine.create(features.features(book))
+    engine.create(features.population(book))
+    code = customer_column(book)
+    names = list(dict.fromkeys([code, learning.model.label, *learning.model.uses]))
+    select = f"select {', '.join(map(quote, names))} from features cross join population order by {quote(code)}"
+    return engine.batches(select, 100_000).read_all().to_pandas()
+
+
+def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame) -> Table:
+    label = frame[learning.model.label]
+    known = (label.notna() & (label != "?")).to_numpy()
+    falls = (label[known] == learning.model.falls).to_numpy(np.float64)
+    if min(falls.sum(), len(falls) - falls.sum()) < LEAST:
+        what = f"{int(falls.sum())} customers whose activity fell and {int(len(falls) - falls.sum())} others with a known label"
+        raise DataError([Problem(learning.model.label, what, f"hand in {LEAST} of either or more: fewer cannot be judged")])
+    return Table(frame[known].reset_index(drop=True), learning.numbers, learning.words, falls)
+
+
+def _judge(table: Table, threshold: float, repeats: int, seed: int, progress: Progress) -> tuple[pd.DataFrame, Floats]:
+    """Figures of every outer fold, and each row's mean forecast by models that did not see it."""
+    rows, forecast = [], np.zeros(len(table.frame))
+    for repeat in range(repeats):
+        for place, (learned, judged) in enumerate(folds(table, OUTER, seed + 1000 * (repeat + 1))):
+            progress(f"judging {repeat + 1}/{repeats}", place + 1, OUTER)
+            model = Model.fitted(table.rows(learned), seed)
+            probability = model.probability(table.features.iloc[judged])
+            forecast[judged] += probability / repeats
+            rows.append({"repeat": repeat, "family": model.family, **measured(table.falls[judged], probability, threshold)})
+    return pd.DataFrame(rows), forecast
+
+
+def measured(falls: Floats, probability: Floats, threshold: float) -> dict[str, float]:
+    """The figures of one split. F1 is of those who fall, at the threshold."""
+    return {
+        "f1": float(f1_score(falls, at_threshold(probability, threshold))),
+        "roc_auc": float(roc_auc_score(falls, probability)),
+        "pr_auc": float(average_precision_score(falls, probability)),
+        "brier": float(brier_score_loss(falls, probability)),
+    }
+
+
+def _figures(outer: pd.DataFrame, forecast: Floats, table: Table, threshold: float) -> dict[str, Any]:
+    names = ("f1", "roc_auc", "pr_auc", "brier")
+    figures: dict[str, Any] = {name: {"mean": float(outer[name].mean()), "sd": float(outer[name].std())} for name in names}
+    figures["calibration_error"] = calibration_error(table.falls, forecast)
+    figures["calibration"] = calibration(table.falls, forecast).to_dict("records")
+    figures["families"] = outer.family.value_counts().to_dict()
+    figures["threshold"] = threshold
+    return figures
+
+
+def hold_outs(table: Table, threshold: float, seed: int, families: Any = None) -> pd.DataFrame:
+    """Figures of 20 splits that keep a fifth back: how far a single favourable split may stray."""
+    rows = []
+    for place in range(HOLD_OUTS):
+        cut = StratifiedGroupKFold(OUTER, shuffle=True, random_state=seed + place)
+        learned, judged = next(iter(cut.split(table.frame, table.falls, table.copies())))
+        model = Model.fitted(table.rows(learned), seed, families)
+        rows.append(measured(table.falls[judged], model.probability(table.features.iloc[judged]), threshold))
+    return pd.DataFrame(rows)
+
+
+def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFrame, language: str) -> dict[str, Any]:
+    """The three reasons with the largest parts, each with the value of its largest feature."""
+    declared = learning.model.reasons
+    columns = learning.book.model.business.sources[learning.book.model.business.customers].columns
+    meanings = learning.book.model.features.features
+    sums, texts = [], []
+    for item in declared.values():
+        own = parts[item.of]
+        sums.append(own.sum(axis=1).to_numpy())
+        largest = own.abs().to_numpy().argmax(axis=1)
+        shown = np.select(
+            [largest == place for place in range(len(item.of))],
+            [f"{_called(name, columns, meanings, language)} " + _written(rows[name]) for name in item.of],
+            default="",
+        )
+        raised = sums[-1] > 0
+        said = np.where(raised, item.raises.get(language, ""), item.lowers.get(language, ""))
+        texts.append(pd.Series(said) + " (" + pd.Series(shown) + ")")
+    order = np.argsort(-np.abs(np.column_stack(sums)), axis=1, kind="stable") if sums else np.zeros((len(rows), 0), dtype=int)
+    found = {}
+    for place in range(min(3, order.shape[1])):
+        found[f"reason_{place + 1}"] = np.select([order[:, place] == n for n in range(len(texts))], texts, default="")
+    return found
+
+
+def _called(name: str, columns: Any, meanings: Any, language: str) -> str:
+    """What people call a feature: its meaning, or the header of its column."""
+    if name in meanings:
+        return str(meanings[name].meaning.get(language, name))
+    return str(columns[name].names[0] if name in columns and columns[name].names else name).replace("_", " ")
+
+
+def _written(values: "pd.Series[Any]") -> "pd.Series[str]":
+    if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
+        return values.astype(str).reset_index(drop=True)
+    return values.map(lambda value: "?" if pd.isna(value) else f"{value:g}").reset_index(drop=True)

@@ -1,0 +1,174 @@
+"""Whose activity will fall: leak-free, calibrated, explained; a shop of known law."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from nextbest.cli import app
+from nextbest.models import activity
+from nextbest.models.activity import Model, Table, folds
+from nextbest.models.popularity import log_odds
+from nextbest.services.activity import predict, train_activity
+
+FEW = {"linear": [{"C": 1.0}], "extra_trees": [{"min_samples_leaf": 3, "max_features": 0.7}]}
+
+
+def shop(folder, customers=260, seed=0, label=True):
+    """Who sees few pages and waits for promotions falls."""
+    chance = np.random.default_rng(seed)
+    pages, promo = chance.integers(1, 15, customers), chance.uniform(0, 1, customers).round(2)
+    falls = chance.random(customers) < 1 / (1 + np.exp(-(0.6 * (7 - pages) + 3 * (promo - 0.5))))
+    people = pd.DataFrame(
+        {
+            "id": np.arange(1, customers + 1),
+            "Покупательская активность": np.where(falls, "Снизилась", "Прежний уровень") if label else "",
+            "Тип сервиса": chance.choice(["премиум", "стандарт", "стандартт"], customers),
+            "Разрешить сообщать": chance.choice(["да", "нет"], customers),
+            "Маркет_актив_6_мес": chance.uniform(2, 6, customers).round(1),
+            "Маркет_актив_тек_мес": chance.integers(3, 6, customers),
+            "Длительность": chance.integers(100, 1000, customers),
+            "Акционные_покупки": promo,
+            "Популярная_категория": chance.choice(["Товары для детей", "Кухонная посуда"], customers),
+            "Средний_просмотр_категорий_за_визит": chance.integers(1, 6, customers),
+            "Неоплаченные_продукты_штук_квартал": chance.integers(0, 10, customers),
+            "Ошибка_сервиса": chance.integers(0, 9, customers),
+            "Страниц_за_визит": pages,
+        }
+    )
+    months = ["текущий_месяц", "предыдущий_месяц", "препредыдущий_месяц"]
+    money = people[["id"]].merge(pd.DataFrame({"Период": months}), how="cross")
+    money["Выручка"] = chance.uniform(3000, 6000, len(money)).round(1)
+    time = people[["id"]].merge(pd.DataFrame({"Период": ["текущий_месяц", "предыдцщий_месяц"]}), how="cross")
+    time["минут"] = chance.integers(5, 22, len(time))
+    folder.mkdir(exist_ok=True)
+    for name, table in {"market_file": people, "market_money": money, "market_time": time}.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small search: the wide one is the same code many times over."""
+    before, activity.FAMILIES = activity.FAMILIES, FEW
+    folder = tmp_path_factory.mktemp("activity")
+    try:
+        found = train_activity(shop(folder / "shop"), out=folder / "model")
+    finally:
+        activity.FAMILIES = before
+    predict(folder / "shop", folder / "model", out=folder / "known.parquet")
+    return folder, found
+
+
+def test_the_card_tells_figures_of_customers_not_seen(trained):
+    folder, found = trained
+    card = json.loads((folder / "model" / "card.json").read_text())
+    assert card["figures"]["roc_auc"]["mean"] > 0.85 and card["figures"]["brier"]["mean"] < 0.17 and len(found.folds) == 5
+    assert card["figures"]["threshold"] == pytest.approx(240 / 500)
+    assert not {"id", "activity"} & {*card["numbers"], *card["words"]}
+
+
+def test_new_customers_get_a_probability_an_interval_and_three_reasons(trained, tmp_path):
+    folder, _ = trained
+    done = predict(shop(tmp_path / "new", 60, seed=5, label=False), folder / "model", out=tmp_path / "p.parquet")
+    found = pd.read_parquet(tmp_path / "p.parquet")
+    assert list(found.columns) == ["id", "probability", "falls", "low", "high", "reason_1", "reason_2", "reason_3"]
+    assert done.customers == len(found) == 60 and (found.falls == (found.probability >= 0.48)).all()
+    assert ((found.low <= found.probability) & (found.probability <= found.high)).all()
+    people = pd.read_csv(tmp_path / "new" / "market_file.csv")
+    assert np.corrcoef(found.probability, people["Страниц_за_визит"])[0, 1] < -0.6
+    assert found.reason_1.str.contains("Страниц за визит|Акционные покупки").mean() > 0.7
+
+
+def test_prediction_without_a_label_column_is_the_same(trained, tmp_path):
+    folder, _ = trained
+    data = shop(tmp_path / "bare", seed=0)
+    people = pd.read_csv(data / "market_file.csv").drop(columns="Покупательская активность")
+    people.to_csv(data / "market_file.csv", index=False)
+    predict(data, folder / "model", out=tmp_path / "p.parquet")
+    assert (tmp_path / "p.parquet").read_bytes() == (folder / "known.parquet").read_bytes()
+
+
+def test_codes_and_the_order_of_rows_change_nothing(trained, tmp_path):
+    folder, _ = trained
+    data = shop(tmp_path / "turned")
+    for path in data.glob("*.csv"):
+        table = pd.read_csv(path)
+        table["id"] = 9000 - table["id"]
+        table.sample(frac=1, random_state=1).to_csv(path, index=False)
+    predict(data, folder / "model", out=tmp_path / "p.parquet")
+    known, found = pd.read_parquet(folder / "known.parquet"), pd.read_parquet(tmp_path / "p.parquet")
+    turned = found.assign(id=9000 - found.id).sort_values("id").reset_index(drop=True)
+    np.testing.assert_allclose(turned.probability, known.probability)
+
+
+def test_an_impossible_revenue_and_slips_of_the_pen_are_told(trained, tmp_path):
+    folder, _ = trained
+    data = shop(tmp_path / "dirt")
+    money = (data / "market_money.csv").read_text().splitlines()
+    money[1] = money[1].rsplit(",", 1)[0] + ",106862.2"
+    (data / "market_money.csv").write_text("\n".join([*money, money[2]]) + "\n")
+    done = predict(data, folder / "model", out=tmp_path / "p.parquet")
+    assert {item["problem"]: item["rows"] for item in done.problems} == {"impossible_amount": 1, "duplicate_row": 1}
+    assert done.rejects and len(pd.read_parquet(done.rejects)) == 2 and done.customers == 260
+
+
+def table(rows=200, seed=0):
+    chance = np.random.default_rng(seed)
+    frame = pd.DataFrame({"a": chance.normal(size=rows), "b": chance.normal(size=rows), "c": chance.choice(["x", "y"], rows)})
+    frame.loc[:5, "b"] = np.nan
+    falls = (chance.random(rows) < 1 / (1 + np.exp(-2 * frame.a))).astype(float)
+    return Table(frame, ("a", "b"), ("c",), falls)
+
+
+def test_copies_stay_in_one_fold():
+    one = table(100)
+    twice = Table(pd.concat([one.frame] * 2, ignore_index=True), one.numbers, one.words, np.tile(one.falls, 2))
+    for learned, judged in folds(twice, 5, 0):
+        assert not {i % 100 for i in learned} & {i % 100 for i in judged}
+
+
+def test_reasons_add_up_to_the_difference_from_the_background():
+    found = table()
+    model = Model.fitted(found, 0, {"linear": [{"C": 1.0}]})
+    model.background = model.background.iloc[[7]].reset_index(drop=True)
+    parts = model.reasons(found.features, 0)
+    odds, of_background = (log_odds(model.probability(rows)) for rows in (found.features, model.background))
+    np.testing.assert_allclose(parts.sum(axis=1), odds - of_background, atol=1e-9)
+    assert parts.abs().mean().idxmax() == "a"
+
+
+def test_a_forecast_is_calibrated_on_customers_not_seen():
+    model = Model.fitted(table(600), 0, {"linear": [{"C": 1.0}]})
+    fresh = table(4000, seed=9)
+    probability = model.probability(fresh.features)
+    low, high = model.interval(fresh.features, probability)
+    assert abs(probability.mean() - fresh.falls.mean()) < 0.04
+    assert (low <= high).all() and 0 < (high - low).mean() < 0.25
+
+
+def test_the_commands(trained, tmp_path):
+    folder, _ = trained
+    words = ["predict", str(folder / "shop"), "--out", str(tmp_path / "p.parquet"), "--model"]
+    done = CliRunner().invoke(app, [*words, str(folder / "model")])
+    assert done.exit_code == 0 and "260 customers" in done.output
+    assert (tmp_path / "p.parquet").read_bytes() == (folder / "known.parquet").read_bytes()
+    done = CliRunner().invoke(app, [*words, str(folder)])
+    assert done.exit_code == 2 and "nextbest train" in done.output
+    few = shop(tmp_path / "few", 40)
+    words = ["train", str(few), "--playbook", "shop", "--task", "activity", "--out", str(tmp_path / "m")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 4 and "50 of either" in done.output
+    done = CliRunner().invoke(app, [*words[:3], "bank-kz", *words[4:]])
+    assert done.exit_code == 2 and "learn.yaml" in done.output
+
+
+def test_a_label_among_the_features_is_refused(tmp_path):
+    copied = tmp_path / "mine"
+    assert CliRunner().invoke(app, ["playbook", "copy", "shop", str(copied)]).exit_code == 0
+    learn = copied / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - premium\n", "    - premium\n    - activity\n", 1))
+    done = CliRunner().invoke(app, ["check", str(copied)])
+    assert done.exit_code == 3 and "knows the label" in done.output
