@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from nextbest.playbook import model
+from nextbest.playbook import learning, model, sources
 from nextbest.rules.functions import FUNCTIONS
 from nextbest.services.schema import schema
 
@@ -32,10 +32,13 @@ def playbook() -> str:
         "",
         "Made from the schema by `make reference`; do not edit. Files: `playbook.yaml` (Business), `features.yaml` (Features),",
         "`params.yaml` (name → Param), `signals.yaml` (name → Signal), `segments.yaml` (name → Segment, optional),",
-        "`contact.yaml` (Contact), `channels.yaml` (name → Channel),",
+        "`contact.yaml` (Contact), `channels.yaml` (name → Channel), `learn.yaml` (Learn, optional),",
         "`voice/<lang>.yaml` (Voice), `offers/<id>.yaml` (Offer). Expressions are in the [rule language](rules.md).",
     ]
-    for name, item in inspect.getmembers(model, lambda x: inspect.isclass(x) and issubclass(x, model.Strict)):
+    found = {}
+    for module in (model, sources, learning):
+        found |= dict(inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, model.Strict)))
+    for name, item in sorted(found.items()):
         if item is model.Strict:
             continue
         lines += ["", f"## {name}", "", inspect.getdoc(item) or "", "", "| entry | kind | meaning |", "|---|---|---|"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import nextbest
-from nextbest.playbook import model
+from nextbest.playbook import learning, model, sources
 from nextbest.rules.functions import FUNCTIONS
 
 ROOT = Path(nextbest.__file__).parent
@@ -76,9 +76,10 @@ def test_every_function_of_the_rule_language_is_in_the_docs():
 
 def test_every_entry_of_a_playbook_is_in_the_docs():
     page = (ROOT.parents[1] / "docs" / "reference" / "playbook.md").read_text()
-    for _, kind in inspect.getmembers(model, lambda item: inspect.isclass(item) and issubclass(item, model.Strict)):
-        for name, field in kind.model_fields.items():
-            assert f"`{field.alias or name}`" in page, f"{kind.__name__}.{name}"
+    for module in (model, sources, learning):
+        for _, kind in inspect.getmembers(module, lambda item: inspect.isclass(item) and issubclass(item, model.Strict)):
+            for name, field in kind.model_fields.items():
+                assert f"`{field.alias or name}`" in page, f"{kind.__name__}.{name}"
 
 
 def test_no_case_data_is_in_the_project():

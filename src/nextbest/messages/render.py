@@ -128,11 +128,8 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
         for name in used
         if (uses := _uses(offer, language, name))
     )
-    shown = (
-        f"list_filter([{stated}], lambda x: x is not null)"
-        if stated
-        else f"cast(null as struct(fact varchar, shown varchar, period {kind})[])"
-    )
+    none = f"cast(null as struct(fact varchar, shown varchar, period {kind})[])"
+    shown = f"list_filter([{stated}], lambda x: x is not null)" if stated else none
     return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, nameless, choice,
   case choice {" ".join(treatments)} end as treatment, message,
   case when message is not null then {shown} end as facts, greet
