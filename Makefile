@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-postgres proof lint audit soak soak-small bench bench-small bench-ledger bench-serve api browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint audit soak soak-small bench bench-small bench-ledger bench-learning bench-serve api browser duckdb2 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
@@ -33,6 +33,9 @@ bench-small: $(VENV)/.ready     ## the same with 20,000 customers
 
 bench-ledger: $(VENV)/.ready    ## what a workspace adds to a run of 1M customers
 	$(BIN)/python bench/ledger.py --customers 1000000
+
+bench-learning: $(VENV)/.ready-dev  ## how good it is on the shared cases: the figures of docs/explanation/how-good.md (half an hour)
+	$(BIN)/python bench/learning.py
 
 bench-serve: $(VENV)/.ready-dev ## a server beside the bare framework (Debian: apt-get install wrk curl)
 	$(BIN)/python bench/serve.py

@@ -50,7 +50,8 @@ class Model:
             for _ in range(4 if sweep == 0 else 1):
                 probability = expit(table @ found)
                 curvature = table.T @ (table * (asked * probability * (1 - probability))[:, None]) + np.diag(ridge)
-                found = found + np.linalg.solve(curvature, table.T @ (taken - asked * probability) - ridge * found)
+                step = np.linalg.solve(curvature, table.T @ (taken - asked * probability) - ridge * found)
+                found = _better(table, taken, asked, ridge, found, step)
             known = 1 - ridge * np.diag(np.linalg.inv(curvature))  # how far each weight is known from the data, 0 to 1
             self.base, at, moved, kept = float(found[0]), 1, 0.0, {}
             for group in width:
@@ -111,6 +112,21 @@ class Model:
         self.weights = {group: np.array(weights) for group, weights in state["weights"].items()}
         self.similar = Collaborative()
         self.similar.restore(state["similar"])
+
+
+def _better(table: Floats, taken: Floats, asked: Floats, ridge: Floats, found: Floats, step: Floats) -> Floats:
+    """Newton's step, halved until it makes the answers likelier: where a word settles the answer a whole one would run away."""
+
+    def loss(weights: Floats) -> float:
+        odds = table @ weights
+        return float((asked * np.logaddexp(0, odds) - taken * odds).sum() + (ridge * weights**2).sum() / 2)
+
+    before = loss(found)
+    for _ in range(12):
+        if loss(found + step) <= before:
+            return np.asarray(found + step)
+        step = step / 2
+    return found
 
 
 def _counted(pairs: Pairs) -> tuple[Pairs, Floats, Floats]:
