@@ -127,3 +127,46 @@ def test_codes_are_never_features_and_unknown_names_are_told(tmp_path):
     with pytest.raises(PlaybookError) as error:
         bound_offer_learning(bound(loaded, date(2025, 8, 31)))
     assert "'customer_id' is a code" in str(error.value) and "unknown feature 'no_such'" in str(error.value)
+
+
+def test_an_unknown_payday_is_neither_near_nor_far(tmp_path):
+    people = "customer_id,age,income,segment\n1,30,8,Mass\n2,40,4,HNI\n3,50,3.99,Mass\n"
+    frame, _ = opened(small(tmp_path, customers=people))
+    assert frame.payday_share[(1, 10)] == 0  # nothing near of nothing known
+
+
+def test_what_was_taken_later_was_not_held_before(tmp_path):
+    """Customer 1 took 10 in round 0 and holds it now: the row of round 0 does not know."""
+    held = "customer_id,product_id\n1,10\n1,11\n"
+    with read_answers(small(tmp_path, holdings=held), "upsell") as answers:
+        seen = answers.answered().frame
+    mine = seen[seen.customer == 1].set_index("round").held
+    assert [list(mine[turn]) for turn in (0, 1, 2)] == [[11], [10, 11], [10, 11]]
+
+
+def test_a_row_that_is_left_out_takes_no_other_with_it(tmp_path):
+    """A blank answer stands before the real one: the real one is kept."""
+    odd = "campaign_ix,customer_id,product_id,label\n0,1,10,\n0,1,10,1\n0,1,10,0\n1,2,10,0\n"
+    with read_answers(small(tmp_path, responses=odd), "upsell") as answers:
+        seen = answers.answered().frame
+        found = {item["problem"]: item["rows"] for item in answers.problems}
+    assert seen.set_index(["customer", "round"]).taken.to_dict() == {(1, 0): 1, (2, 1): 0}
+    assert found == {"no_answer": 1, "duplicate_row": 1}
+
+
+def test_what_is_usual_may_be_named(tmp_path):
+    folder = copy("upsell", tmp_path / "mine")
+    features = folder / "features.yaml"
+    usual = "\npopulation:\n  usual: {of: monetary, quantile: 0.5, at_least: 2, default: 1, meaning: {en: usual spending}}\n"
+    features.write_text(features.read_text() + usual)
+    learn = folder / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - city_tier\n", "    - city_tier\n    - usual\n", 1))
+    with read_answers(small(tmp_path / "data"), folder) as answers:
+        assert answers.answered().frame.usual.notna().all()
+
+
+def test_a_file_in_another_encoding_still_gives_the_day(tmp_path):
+    folder = small(tmp_path)
+    path = folder / "transactions.csv"
+    path.write_text(path.read_text(), encoding="utf-16")
+    assert str(opened(folder)[1].learning.book.as_of) == "2025-02-27"

@@ -65,7 +65,7 @@ def test_a_trained_model_takes_over_and_ranks_without_answers(bank, ranked, tmp_
     done = run("train", bank, "--out", tmp_path / "model")
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "model" / "card.json").read_text())
-    assert card["model"] == "logistic" and "customer_id" not in card["numbers"] + card["words"] and len(card["cautions"]) == 3
+    assert card["model"] == "logistic" and "customer_id" not in card["numbers"] + card["words"] and len(card["cautions"]) == 4
     data = tmp_path / "data"
     data.mkdir()
     for path in bank.iterdir():
@@ -124,3 +124,52 @@ def test_a_missing_extra_is_told(monkeypatch, bank, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "lightgbm", None)
     done = run("rank", bank, "--out", tmp_path / "s.parquet", "--model", "boosting")
     assert done.exit_code == 2 and 'pip install "nextbest[learn]"' in done.output.replace("\n", "")
+
+
+def test_a_first_model_that_fails_leaves_room_for_the_next(bank, tmp_path):
+    assert run("train", bank, "--out", tmp_path / "model", "--model", "heuristic").exit_code == 1
+    done = run("train", bank, "--out", tmp_path / "model")
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "model" / "gates").iterdir())) == 2
+
+
+def test_nothing_is_written_into_a_folder_of_something_else(bank, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run("train", bank, "--out", tmp_path, "--model", "heuristic").exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_model_of_other_features_is_refused(bank, tmp_path):
+    assert run("train", bank, "--out", tmp_path / "model").exit_code == 0
+    assert run("playbook", "copy", "upsell", tmp_path / "mine").exit_code == 0
+    learn = tmp_path / "mine" / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - city_tier\n", "", 1).replace("of: [city_tier]", "of: [income]"))
+    done = run("rank", bank, "--playbook", tmp_path / "mine", "--model", tmp_path / "model", "--out", tmp_path / "s.parquet")
+    assert done.exit_code == 2 and "city_tier" in done.output
+
+
+def test_labels_with_faults_are_told_without_a_code(bank, tmp_path):
+    scores = pd.read_parquet(rank(bank, out=tmp_path / "s.parquet").path)
+    labels = scores.assign(label=0)[["customer_id", "product_id", "label"]]
+    for name, table, word in (
+        ("twice", pd.concat([labels, labels.head(3)]), "3 pairs stand more than once"),
+        ("alike", labels, "all labels are the same"),
+        ("gaps", labels.assign(label=None), "no code or no number"),
+    ):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        done = run("evaluate", bank, "--labels", tmp_path / f"{name}.csv", "--model", "popularity")
+        assert done.exit_code == 4 and word in done.output.replace("\n", " ")
+
+
+def test_codes_with_leading_zeros_stay_as_they_are(bank, tmp_path):
+    data = tmp_path / "zeros"
+    data.mkdir()
+    for path in bank.iterdir():
+        table = pd.read_csv(path)
+        if "customer_id" in table:
+            table["customer_id"] = "00" + table.customer_id.astype(str)
+        table.to_csv(data / path.name, index=False)
+    scores = pd.read_parquet(rank(data, out=tmp_path / "s.parquet").path)
+    assert scores.customer_id.str.startswith("00").all()
+    scores.assign(label=(scores["rank"] == 1).astype(int))[["customer_id", "product_id", "label"]].to_csv(tmp_path / "l.csv", index=False)
+    assert evaluate(data, models=("logistic",), labels=tmp_path / "l.csv").models[0].ndcg.value > 0.99

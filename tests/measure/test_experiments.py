@@ -86,6 +86,16 @@ def test_a_covariate_narrows_the_interval_and_moves_nothing():
     assert found.cuped.high - found.cuped.low < 0.4 * (found.fixed.high - found.fixed.low)
 
 
+def test_without_a_planned_size_nothing_is_said_of_looking_often():
+    assert read(Arm(100, 10, 10), Arm(100, 12, 12)).anytime is None
+
+
+def test_a_segment_where_nobody_bought_spoils_no_other():
+    quiet, loud = read(Arm(100, 0, 0), Arm(100, 0, 0)).fixed, read(Arm(500, 50, 50), Arm(500, 70, 70)).fixed
+    found = shrunken({"quiet": quiet, "loud": loud})
+    assert list(found) == ["loud"] and found["loud"][0] == pytest.approx(0.04)
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
@@ -126,6 +136,8 @@ def test_the_commands(tmp_path):
     (tmp_path / "arms.csv").write_text("arm,n,sum,sum_squares\noff,5000,500,500\non,5600,600,600\n")
     done = run(app, ["experiment", "read", str(tmp_path / "arms.csv"), "--control", "off"])
     assert done.exit_code == 1 and "NOT the sizes" in done.output
+    words = ["experiment", "read", str(tmp_path / "arms.csv"), "--control", "off", "--share", "off=0.47", "--share", "on=0.53"]
+    assert run(app, words).exit_code == 0 and run(app, [*words[:-1], "on"]).exit_code == 2
     done = run(app, ["experiment", "read", str(tmp_path / "arms.csv"), "--control", "none"])
     assert done.exit_code == 2 and "off, on" in done.output
     (tmp_path / "bad.csv").write_text("arm,n\noff,x\n")

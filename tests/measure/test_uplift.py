@@ -47,6 +47,13 @@ def test_an_order_by_chance_has_no_qini(simulated):
     assert found.low < 0 < found.high
 
 
+def test_equal_scores_are_ordered_by_chance_and_not_by_the_file(simulated):
+    _, outcome, treated, _ = simulated
+    by_arm = np.argsort(treated, kind="stable")
+    found = interval(qini, outcome[by_arm], treated[by_arm], np.ones(len(outcome)), 0, redraws=60)
+    assert abs(found.value) < 0.006 and found.low < 0 < found.high
+
+
 def test_who_costs_more_than_they_gain_is_left_alone():
     assert worth_telling(np.array([0.1, 0.01, -0.1]), value=100, cost=5).tolist() == [1, 0, 0]
 
@@ -59,3 +66,6 @@ def test_the_command(simulated, tmp_path):
     done = CliRunner().invoke(app, [*words, "--control", "none"])
     assert done.exit_code == 0 and all(kind in done.output for kind in KINDS), done.output
     assert CliRunner().invoke(app, [*words, "--control", "nobody"]).exit_code == 2
+    rows.assign(code=[f"c{n}" for n in range(len(rows))]).to_csv(tmp_path / "rows.csv", index=False)
+    done = CliRunner().invoke(app, [*words, "--control", "none"])
+    assert done.exit_code == 2 and "'code'" in done.output

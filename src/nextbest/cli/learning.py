@@ -75,7 +75,7 @@ def evaluate(
 def train(
     data: Data,
     out_folder: Annotated[Path, typer.Option("--out", help="folder of the model in charge; made on first use")],
-    playbook: Playbook = "upsell",
+    playbook: Annotated[str | None, typer.Option("--playbook", "-p", help="[default: upsell, or shop for activity]")] = None,
     task: Annotated[Task, typer.Option(help="offers: who takes what; activity: whose activity will fall")] = Task.offers,
     model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
@@ -90,12 +90,12 @@ def train(
     with told():
         if task is Task.activity:
             with bar() as report:
-                found = train_activity(data, playbook, out=out_folder, repeats=repeats, as_of=as_of, seed=seed, progress=report)
+                found = train_activity(data, playbook or "shop", out=out_folder, repeats=repeats, as_of=as_of, seed=seed, progress=report)
             out.print(show.activity(found))
             out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
             return
         with bar() as report:
-            done = train_service(data, playbook, out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
+            done = train_service(data, playbook or "upsell", out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
         out.print(show.verdict(done.verdict))
         passes = done.verdict.passes
         came_of_it = "is in charge now" if passes else "did not pass: the model in charge stays"
@@ -109,6 +109,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="a folder that `train --task activity` wrote")],
     out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
     language: Annotated[str | None, typer.Option(help="language of the reasons [default: the playbook's first]")] = None,
+    as_of: Annotated[str | None, typer.Option(help="the day of the features [default: that of the training]")] = None,
     seed: Seed = 0,
 ) -> None:
     """Whose activity will fall: a probability, an interval and three reasons for each customer."""
@@ -117,7 +118,7 @@ def predict(
 
     with told():
         with bar() as report:
-            done = predict_service(data, model, out=out_file, language=language, seed=seed, progress=report)
+            done = predict_service(data, model, out=out_file, language=language, as_of=as_of, seed=seed, progress=report)
         for line in show.problems(done.problems):
             err.print(line, highlight=False, markup=False)
         out.print(f"{done.customers} customers, {done.falls} of them worth an offer to keep them", highlight=False)

@@ -58,6 +58,7 @@ def read(
     outcome: Annotated[str | None, typer.Option(help="the column of the outcome, where each row is a customer")] = None,
     covariate: Annotated[str | None, typer.Option(help="a column known before the start: it narrows the interval (CUPED)")] = None,
     segment: Annotated[str | None, typer.Option(help="a column whose values are read apart, drawn together")] = None,
+    share: Annotated[list[str] | None, typer.Option(help="planned share of an arm, ARM=0.9; for every arm [default: equal]")] = None,
     planned: Annotated[int | None, typer.Option(help="customers expected in all, where this is a look before the end")] = None,
 ) -> None:
     """Effects with intervals. Exit code 1 where the arms have not the sizes they should have."""
@@ -65,7 +66,22 @@ def read(
     from nextbest.services.experiment import experiment as experiment_service
 
     with told():
-        found = experiment_service(file, control=control, arm=arm, outcome=outcome, covariate=covariate, segment=segment, planned=planned)
+        shares = {}
+        for item in share or []:
+            name, _, number = item.rpartition("=")
+            if not name or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+                raise UsageError([Problem(f"--share {item}", "not ARM=0.9", "e.g. --share control=0.9 --share offer=0.1")])
+            shares[name] = float(number)
+        found = experiment_service(
+            file,
+            control=control,
+            arm=arm,
+            outcome=outcome,
+            covariate=covariate,
+            segment=segment,
+            shares=shares or None,
+            planned=planned,
+        )
         out.print(show.experiment(found))
     if not found.trusted:
         raise typer.Exit(1)

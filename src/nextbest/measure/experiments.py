@@ -65,10 +65,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Reading:
-    """One treatment against control: `fixed` holds if it was looked at once, as planned; `anytime` however often it was looked at."""
+    """One treatment against control: `fixed` holds if it was looked at once, as planned; `anytime` however often it was looked at.
+
+    `anytime` needs the planned size, which must stay the same from look to look: without one there is none.
+    """
 
     fixed: Effect
-    anytime: Effect
+    anytime: Effect | None
     cuped: Effect | None
     variance_saved: float
 
@@ -97,15 +100,17 @@ def detectable(rate: float, customers: int, *, alpha: float = ALPHA, power: floa
 
 
 def read(control: Arm, treated: Arm, *, alpha: float = ALPHA, planned: int | None = None) -> Reading:
-    """The effect of a treatment. `planned`: customers expected in all, for which the anytime-valid interval is narrowest.
+    """The effect of a treatment. `planned`: customers expected in all, fixed beforehand; there the anytime-valid interval is narrowest.
 
     Raises ValueError where an arm has fewer than two customers.
     """
     if min(control.n, treated.n) < 2:
         raise ValueError("each arm needs two customers or more")
     fixed = _effect(control.mean, treated.mean, _error(control), _error(treated), stats.norm.ppf(1 - alpha / 2))
-    reach = _anytime_reach(control.n + treated.n, planned or control.n + treated.n, alpha)
-    anytime = _effect(control.mean, treated.mean, _error(control), _error(treated), reach)
+    anytime = None
+    if planned:
+        reach = _anytime_reach(control.n + treated.n, planned, alpha)
+        anytime = _effect(control.mean, treated.mean, _error(control), _error(treated), reach)
     cuped, saved = None, 0.0
     if control.covariate_squares + treated.covariate_squares > 0:
         (first, second), saved = _cuped(control, treated)
@@ -174,13 +179,16 @@ def holm(p: Sequence[float]) -> list[float]:
 def shrunken(effects: Mapping[str, Effect], alpha: float = ALPHA) -> dict[str, tuple[float, float, float]]:
     """Effects of segments drawn towards their common mean, as far as their spread may be noise: effect, low, high.
 
-    Empirical Bayes with the spread of DerSimonian and Laird (1986).
+    Empirical Bayes with the spread of DerSimonian and Laird (1986). A segment without any spread (nobody bought) says nothing of
+    its own error and is left out.
     """
     reach = float(stats.norm.ppf(1 - alpha / 2))
-    names = list(effects)
+    names = [name for name, effect in effects.items() if effect.high > effect.low]
     value = np.array([effects[name].difference for name in names])
     variance = np.array([((effects[name].high - effects[name].low) / (2 * reach)) ** 2 for name in names])
-    weight = 1 / np.maximum(variance, 1e-300)
+    if not names:
+        return {}
+    weight = 1 / variance
     mean = (weight * value).sum() / weight.sum()
     excess = (weight * (value - mean) ** 2).sum() - (len(names) - 1)
     spread = max(excess / (weight.sum() - (weight**2).sum() / weight.sum()), 0.0) if len(names) > 1 else 0.0

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nextbest.measure.ranking import Figure, by_customer, calibration_error, interval
+from nextbest.measure.ranking import Figure, by_customer, excess_calibration_error, interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,10 +56,10 @@ def gate(
     gain = by_customer(people, challenger, taken, k).ndcg - by_customer(people, champion, taken, k).ndcg
     overall = interval(gain.to_numpy(), seed)
     worst, off = limits["worse_at_most"], limits["miscalibrated_at_most"]
-    error = calibration_error(taken, challenger)
+    error = excess_calibration_error(taken, challenger, seed)
     checks = [
         Check(f"NDCG@{k}: gain over {names[1]}", overall, f"interval from {-worst} up", overall.low >= -worst),
-        Check("calibration error", error, f"at most {off}", error <= off),
+        Check("calibration error beyond chance", error, f"at most {off}", bool(error <= off)),
     ]
     for division, values in segments.items():
         for segment in sorted(values.dropna().unique()):
@@ -69,9 +69,11 @@ def gate(
                 continue
             mean = float(inside.mean())
             allowed = limits["worse_in_segment"]
-            checks.append(Check(f"{division} {segment}: gain in NDCG@{k}", mean, f"at least {-allowed}", mean >= -allowed))
+            checks.append(Check(f"{division} {segment}: gain in NDCG@{k}", mean, f"at least {-allowed}", bool(mean >= -allowed)))
             bias = float(challenger[rows].mean() - taken[rows].mean())
-            checks.append(Check(f"{division} {segment}: forecast less answers", bias, f"within ±{off}", abs(bias) <= off))
+            chance = 1.96 * float(np.sqrt((challenger[rows] * (1 - challenger[rows])).sum())) / rows.sum()
+            limit = off + chance
+            checks.append(Check(f"{division} {segment}: forecast less answers", bias, f"within ±{limit:.3f}", bool(abs(bias) <= limit)))
     return Verdict(names[0], names[1], len(gain), tuple(checks))
 
 

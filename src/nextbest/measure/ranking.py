@@ -49,8 +49,9 @@ def by_customer(customer: npt.ArrayLike, score: Floats, taken: Floats, k: int) -
 
 def interval(values: Floats, seed: int) -> Figure:
     """The mean over customers, with a bootstrap interval."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (REDRAWS, len(values)))
-    return _figure(float(values.mean()), values[draws].mean(axis=1))
+    chance = np.random.default_rng(seed)
+    drawn = [values[chance.integers(0, len(values), len(values))].mean() for _ in range(REDRAWS)]
+    return _figure(float(values.mean()), np.array(drawn))
 
 
 def weighted_interval(customer: npt.ArrayLike, figure: Callable[[Floats], float], seed: int, redraws: int = 200) -> Figure:
@@ -90,6 +91,13 @@ def calibration_error(taken: Floats, probability: Floats, bins: int = 10) -> flo
     """Mean distance of forecast and answers over bins of like size (ECE)."""
     table = calibration(taken, probability, bins)
     return float(np.average(abs(table.forecast - table.taken), weights=table.rows))
+
+
+def excess_calibration_error(taken: Floats, probability: Floats, seed: int, redraws: int = 50) -> float:
+    """The error less what answers drawn by the forecast itself would show: noise alone makes ten bins differ. 0 at least."""
+    chance = np.random.default_rng(seed)
+    true = [calibration_error(np.asarray(chance.random(len(taken)) < probability, dtype=np.float64), probability) for _ in range(redraws)]
+    return max(calibration_error(taken, probability) - float(np.mean(true)), 0.0)
 
 
 def spread(product: npt.ArrayLike, customer: npt.ArrayLike, score: Floats, k: int, products: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ def uplift_at(share: float) -> Callable[[Floats, Floats, Floats], float]:
     """Mean outcome of treated less that of control among the first `share` of all customers by score."""
 
     def figure(outcome: Floats, treated: Floats, score: Floats) -> float:
-        first = np.argsort(-score, kind="stable")[: round(share * len(score))]
+        first = _order(score)[: round(share * len(score))]
         told = treated[first] == 1
         if told.all() or not told.any():
             return float("nan")
@@ -27,12 +27,17 @@ def uplift_at(share: float) -> Callable[[Floats, Floats, Floats], float]:
     return figure
 
 
+def _order(score: Floats) -> npt.NDArray[np.int64]:
+    """Customers by score, the highest first; equal ones in an order of chance that is always the same."""
+    return np.lexsort((np.random.default_rng(0).random(len(score)), -score))
+
+
 def curve(outcome: Floats, treated: Floats, score: Floats) -> Floats:
     """Outcomes gained if the first customers of the order were treated, per customer in all. Shape: (customers + 1,).
 
     Control is scaled up to the treated (Radcliffe 2007).
     """
-    order = np.argsort(-score, kind="stable")
+    order = _order(score)
     y, t = outcome[order], treated[order]
     of_treated, of_control = np.cumsum(y * t), np.cumsum(y * (1 - t))
     count_treated, count_control = np.cumsum(t), np.cumsum(1 - t)
@@ -62,5 +67,5 @@ def interval(
     for _ in range(redraws):
         rows = np.concatenate([chance.choice(group, len(group)) for group in groups])
         drawn.append(figure(outcome[rows], treated[rows], score[rows]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Figure(figure(outcome, treated, score), float(low), float(high))

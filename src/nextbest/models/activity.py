@@ -1,4 +1,4 @@
-"""Whose activity will fall: a small honest search over families, calibrated, with an interval and exact reasons.
+"""Whose activity will fall: a small honest search over families, calibrated, with an interval and sampled Shapley values for reasons.
 
 Codes and the order of rows are never looked at. Exact copies of a row (the same features and label) stay in one fold, so that none is
 learned by heart. Cleaning (what is unknown, scales, words) is fitted inside folds.
@@ -123,7 +123,8 @@ class Model:
         found = pd.DataFrame(0.0, index=features.index, columns=names)
         orders = [order for _ in range(DRAWS // 2) for order in _both_ways(chance.permutation(len(names)))]
         for order in orders:
-            current = self.background.iloc[chance.integers(0, len(self.background), len(features))].set_axis(features.index)
+            # One customer of the background for all: the same customer gets the same reasons in any file.
+            current = self.background.iloc[[chance.integers(0, len(self.background))] * len(features)].set_axis(features.index)
             steps = [current]
             for place in order:
                 current = current.assign(**{names[place]: features[names[place]]})
@@ -147,8 +148,8 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
     makers: dict[str, Any] = {
         "linear": lambda: LogisticRegression(max_iter=1000, **setting),
         "svm": lambda: SVC(gamma="auto", **setting),
-        "forest": lambda: RandomForestClassifier(TREES, random_state=seed, **setting),
-        "extra_trees": lambda: ExtraTreesClassifier(TREES, random_state=seed, **setting),
+        "forest": lambda: RandomForestClassifier(TREES, random_state=seed, n_jobs=-1, **setting),
+        "extra_trees": lambda: ExtraTreesClassifier(TREES, random_state=seed, n_jobs=-1, **setting),
         "boosting": lambda: HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
         ),

@@ -50,7 +50,8 @@ class Model:
         return np.arange(len(pairs)), None
 
     def _table(self, pairs: Pairs) -> Floats:
-        numbers = [pairs.column(name) for name in pairs.numbers]
+        made = {"similar", "asked_before", "taken_before", "product", *self.words}
+        numbers = [pairs.column(name) for name in self.features if name not in made]
         numbers += [self.similar.similar(pairs), pairs.column("asked_before"), pairs.column("taken_before")]
         words = [_codes(pairs.texts(name), known) for name, known in self.words.items()]
         return np.column_stack([*numbers, *words, _codes(pairs.products.to_numpy(object), self.products)])

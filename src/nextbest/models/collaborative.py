@@ -33,9 +33,7 @@ class Model:
     def similar(self, pairs: Pairs) -> Floats:
         """How much what the customer holds speaks for the product, beside the product itself. Shape: (rows,)."""
         index = pd.Index(self.products).get_indexer(pairs.products)
-        codes, _ = pairs.frame.customer.factorize()
-        held = self._held(pairs.frame.held[~pairs.frame.customer.duplicated()])
-        score = np.asarray(held[codes].multiply(self.matrix[index]).sum(axis=1)).ravel()
+        score = np.asarray(self._held(pairs.frame.held).multiply(self.matrix[index]).sum(axis=1)).ravel()
         return np.where(index >= 0, score, 0.0)
 
     def propensity(self, pairs: Pairs) -> Floats:
@@ -47,7 +45,7 @@ class Model:
         return {"base": np.full(len(pairs), self.line.intercept), "similar": self.line.slope * self.similar(pairs)}
 
     def _held(self, held: "pd.Series[list[object]]") -> sparse.csr_matrix:
-        """Customers × products: 1 where held."""
+        """Rows × products: 1 where held."""
         each = held.reset_index(drop=True).explode().dropna()
         column = pd.Index(self.products).get_indexer(each.astype(str))
         known = column >= 0

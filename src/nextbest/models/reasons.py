@@ -34,8 +34,10 @@ def reasons(pairs: Pairs, contributions: Mapping[str, Floats], declared: Mapping
         said["speaks_for"].append(pd.Series(np.where(part >= LEAST, good, "")))
         said["against"].append(pd.Series(np.where(part <= -LEAST, bad, "")))
     for column, items in said.items():
-        joined = pd.concat(items, axis=1).agg("; ".join, axis=1) if items else pd.Series("", index=table.index)
-        table[column] = joined.str.replace(r"(; )+", "; ", regex=True).str.strip("; ")
+        joined = pd.Series("", index=table.index)
+        for item in items:
+            joined = joined + item.where(item == "", "; " + item)
+        table[column] = joined.str.removeprefix("; ")
     return table
 
 

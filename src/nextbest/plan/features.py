@@ -60,9 +60,10 @@ def _near_payday(day: str, within: str) -> str:
     distances = []
     for months in (-1, 0, 1):
         first = f"date_trunc('month', date) + interval ({months}) month"
-        paid = f"least(cast({quote(f'payday.{day}')} as integer), day(last_day({first})))"
+        paid = f"least({quote(f'payday.{day}')}, day(last_day({first})))"
         distances.append(f"abs(date_diff('day', {first}, date) - ({paid} - 1))")
-    return f"least({', '.join(distances)}) <= {within}"
+    known = f"{quote(f'payday.{day}')} is not null"  # least() would skip what is unknown
+    return f"case when {known} then least({', '.join(distances)}) <= {within} end"
 
 
 def _condition(bound: Bound, measure: Measure, key: str) -> str:
@@ -76,7 +77,7 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
             conditions.append(f"date < date '{starts[back - 2]}'")
     elif measure.payday:
         near = _near_payday(measure.payday.day, sql(bound.paydays[measure.sum], "duckdb"))
-        conditions.append(near if key == "near" else f"not coalesce({near}, false)")
+        conditions.append(near if key == "near" else f"not {near}")
     elif measure.by == "currency":
         conditions.append(f"coalesce({quote(measure.by)}, {text(business.currency)}) = {text(key)}")
     else:

@@ -7,7 +7,7 @@ before to the same product (`asked_before`, `taken_before`: of earlier rounds on
 from collections.abc import Iterable
 
 from nextbest.plan.stage import Stage, listing, quote, text
-from nextbest.plan.staging import customer_code, id_column, is_rejected, odd_cells, problem_of, rule_type
+from nextbest.plan.staging import customer_code, id_column, is_rejected, odd_cells, problem_of, rule_type, within
 from nextbest.playbook.bind_learning import BoundOfferLearning, BoundReason
 from nextbest.playbook.sources import Source
 from nextbest.rules.render import sql
@@ -28,7 +28,7 @@ def typed_products(learning: BoundOfferLearning, staged: str, id_type: str) -> S
     items = [f"cast({code} as {id_type}) as {code}"]
     for name, column in learning.model.products.columns.items():
         if name != learning.product:
-            items.append(f"cast({quote(name)} as {rule_type(column)}) as {quote(name)}")
+            items.append(f"cast({within(column, quote(name))} as {rule_type(column)}) as {quote(name)}")
     select = f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
     return Stage("products", "one product", select)
 
@@ -52,7 +52,10 @@ def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: st
     names = [column for column in source.columns if quote(column) not in (key, code)]
     columns = [f"{customer} as {key}", f"{product} as {code}", *map(quote, names)]
     raws = [quote(f"raw.{column}") for column in source.columns]
-    numbered = f"select *, row_number() over (partition by {same}) > 1 as again from ({rows})"
+    whole = " and ".join(f"{column} is not null" for column in [key, code, *map(quote, needed.values())])
+    placed = f"select *, row_number() over () as place from ({rows})"
+    order = f"partition by {same}, {whole} order by place"
+    numbered = f"select * exclude (place), {whole} and row_number() over ({order}) > 1 as again from ({placed})"
     return f"select {listing([*columns, *raws, 'source_file'])},\n  {problem_of(checks)} as problem from ({numbered}) as r"
 
 
@@ -60,10 +63,11 @@ def _features(learning: BoundOfferLearning, among: str, extra: Iterable[str]) ->
     """SELECT over `among` (c: features, p: products, extra columns): everything that models and reasons look at."""
     book, business = learning.book, learning.book.model.business
     key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
-    own = dict.fromkeys([*book.customer_columns, *book.features, *book.model.features.population])
+    own = dict.fromkeys([*book.customer_columns, *book.features])
     about = [name for name in learning.model.products.columns if name != learning.product]
     base = [f"c.{key} as customer", f"p.{code} as product", *extra]
     base += [f"c.{quote(name)}" for name in own if quote(name) != key] + [f"p.{quote(name)}" for name in about]
+    base += [f"population.{quote(name)}" for name in book.model.features.population]
     select = f"select {listing(base)}\nfrom {among}"
     pairs = [f"{sql(rule, 'duckdb')} as {quote(name)}" for name, rule in learning.pairs.items()]
     if pairs:
@@ -107,9 +111,13 @@ def answered(learning: BoundOfferLearning) -> Stage:
     )
     among = (
         f"({history}) as a join features as c on c.{key} = a.{key} cross join population join products as p on p.{code} = a.{code} "
-        + _HELD.format(key=key, code=code)
+        f"left join (select {key}, list({{'product': {code}, 'round': {turn}}}) as took from answers where {taken} group by 1) as t "
+        f"on t.{key} = a.{key} " + _HELD.format(key=key, code=code)
     )
-    extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", "coalesce(h.held, []) as held"]
+    # What was taken in this round or later was not held yet, though it may stand among the holdings by now.
+    later = "list_transform(list_filter(t.took, lambda x: x.round >= a.round), lambda x: x.product)"
+    held = f"list_filter(coalesce(h.held, []), lambda x: not list_contains(coalesce({later}, []), x)) as held"
+    extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", held]
     select = _features(learning, among, extra)
     kept = ["customer", "product", "round", "taken", "asked_before", "taken_before", "held", "heuristic", *_columns(learning)]
     kept += [f"{quote(name)} as {quote(f'segment.{name}')}" for name in learning.model.fairness]

@@ -126,7 +126,7 @@ def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
     items = [f"cast({key} as {id_type}) as {key}"]
     for name, column in source.columns.items():
         if quote(name) != key:
-            items.append(f"cast({_within(column, quote(name))} as {rule_type(column)}) as {quote(name)}")
+            items.append(f"cast({within(column, quote(name))} as {rule_type(column)}) as {quote(name)}")
     return f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
 
 
@@ -146,7 +146,7 @@ def customer_code(key: str, id_type: str) -> str:
     return f"case when cast({number} as varchar) = {key} then {number} end" if id_type == "bigint" else key
 
 
-def _within(column: SourceColumn, value: str) -> str:
+def within(column: SourceColumn, value: str) -> str:
     """The value where it is possible at all, else null."""
     tests = _bounds(column, value)
     return f"case when {tests} then {value} end" if tests else value

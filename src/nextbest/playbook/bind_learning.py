@@ -12,6 +12,10 @@ from nextbest.rules.reference import evaluate
 
 MADE = ("similar", "history")
 """Features that models make themselves: what similar customers have, and what the customer answered before."""
+RESERVED = frozenset(
+    ["customer", "product", "round", "taken", "held", "heuristic", "failed", "base", "other", "asked_before", "taken_before", *MADE]
+)
+"""Columns of the tables of pairs."""
 TABLES = ("products", "held", "answers")
 
 
@@ -88,6 +92,8 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         column = model.answers.columns.get(getattr(model, entry))
         if column is None or column.type not in kinds:
             binder.say(f"'{getattr(model, entry)}' is no {kinds[0]} column of the answers", "name one", *at, entry)
+    for name in sorted(set(model.pairs) & (columns | set(model.products.columns) | RESERVED)):
+        binder.say(f"the name '{name}' is taken", "name the pair feature otherwise", *at, "pairs", name)
     for name in sorted(columns & set(model.products.columns)):
         binder.say(f"'{name}' is a column of products and of customers", "rename one", *at, "products", "columns", name)
     ids = {name for source in book.model.business.sources.values() for name, column in source.columns.items() if column.type == "id"}

@@ -19,7 +19,8 @@ def experiment(found: Experiment) -> RenderableType:
         relative = item.fixed
         table.add_row("difference", _difference(item.fixed))
         table.add_row("relative", f"{relative.relative:+.1%} ({relative.relative_low:+.1%} to {relative.relative_high:+.1%})")
-        table.add_row("looked at often", _difference(item.anytime))
+        if item.anytime:
+            table.add_row("looked at often", _difference(item.anytime))
         if item.cuped:
             table.add_row("with the covariate", f"{_difference(item.cuped)}, {item.variance_saved:.0%} less variance")
         table.add_row("p (Holm)", f"{found.p[name]:.4f}")

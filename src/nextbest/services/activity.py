@@ -2,12 +2,13 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -127,18 +128,22 @@ def predict(
     *,
     out: str | Path,
     language: str | None = None,
+    as_of: date | str | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Predicted:
     """Write for each customer: code, `probability`, `falls`, `low` and `high` around it, and three reasons in words.
 
-    The data may lack the label. Odd rows are kept aside in `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
+    The data may lack the label. `as_of`: the day of the features, by default that of the training.
+    Odd rows are kept aside in `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
     """
     folder, target = Path(model), Path(out)
     fitted, threshold = _restored(folder)
-    if target.is_dir():
-        raise UsageError([Problem(str(target), "is a folder", "name a file")])
-    with _read(data, load(folder / PLAYBOOK), read_card(folder).as_of, progress) as (learning, frame, reading):
+    if target.is_dir() or target.suffix != ".parquet":
+        raise UsageError([Problem(str(target), "no .parquet file", "name one")])
+    with _read(data, load(folder / PLAYBOOK), as_of or read_card(folder).as_of, progress) as (learning, frame, reading):
+        if frame.empty:
+            raise DataError([Problem("customers", "nobody is left to predict for", "check the codes, and who objects to profiling")])
         progress("predicting", 1, 1)
         rows = Table(frame, learning.numbers, learning.words).features
         probability = fitted.probability(rows)
@@ -170,7 +175,7 @@ def _restored(folder: Path) -> tuple[Model, float]:
         background = pd.DataFrame(rest["background"])
         model = Model(rest["family"], rest["settings"], parts, scales.restored(rest["scale"]), rest["grid"], background)
         return model, float(rest["threshold"])
-    except (OSError, ValueError, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, skops.io.exceptions.UntrustedTypesFoundException):
         raise UsageError([Problem(str(folder), "the model cannot be read", "train it again")]) from None
 
 
@@ -287,13 +292,17 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
             default="",
         )
         raised = sums[-1] > 0
-        said = np.where(raised, item.raises.get(language, ""), item.lowers.get(language, ""))
+        said = np.where(raised, _in(item.raises, language), _in(item.lowers, language))
         texts.append(pd.Series(said) + " (" + pd.Series(shown) + ")")
     order = np.argsort(-np.abs(np.column_stack(sums)), axis=1, kind="stable") if sums else np.zeros((len(rows), 0), dtype=int)
     found = {}
     for place in range(min(3, order.shape[1])):
         found[f"reason_{place + 1}"] = np.select([order[:, place] == n for n in range(len(texts))], texts, default="")
     return found
+
+
+def _in(texts: Mapping[str, str], language: str) -> str:
+    return texts.get(language, next(iter(texts.values())))
 
 
 def _called(name: str, columns: Any, meanings: Any, language: str) -> str:

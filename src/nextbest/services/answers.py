@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, PlaybookError, Problem, UsageError
-from nextbest.intake.files import Found, find
+from nextbest.intake.files import Found, find, to_utf8
 from nextbest.models.base import Pairs
 from nextbest.plan import features, pairs
 from nextbest.plan.cell import parsed
@@ -94,7 +94,7 @@ def read_answers(
     optional = ("held",) if need_answers else ("held", "answers")
     found = find(Path(data), {}, {**loaded.model.business.sources, **tables}, optional)
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
-        book = bound(loaded, day_of(as_of) if as_of is not None else _latest(loaded, found, engine))
+        book = bound(loaded, day_of(as_of) if as_of is not None else _latest(loaded, found, engine, Path(temp)))
         learning = bound_offer_learning(book)
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
@@ -103,12 +103,12 @@ def read_answers(
         yield made
 
 
-def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine) -> date:
+def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> date:
     """The latest day that stands in an activity table."""
     days: list[date] = []
     for name, source in loaded.model.business.sources.items():
         column = source.columns.get("date")
-        files = found.of(name)
+        files = [to_utf8(file, temp / "dates") for file in found.of(name) if "date" in file.columns]
         if column is None or not files:
             continue
         for scan, file in engine.scan(files):
@@ -116,6 +116,8 @@ def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine) -> date:
             value = parsed(column, quote(header), file.native.get(header))
             [(day,)] = engine.rows(f"select cast(max({value}) as date) from {scan}")
             days += [day] if day else []
+        for table in (MALFORMED, f"{MALFORMED}_scan"):
+            engine.execute(f"drop table if exists {table}")  # they are told when the rows themselves are read
     if not days:
         raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
     latest: date = max(days)

@@ -146,37 +146,48 @@ def split(pairs: Pairs) -> tuple[Pairs, Pairs]:
     return before, last
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, answers: Answers, value: str) -> pd.DataFrame:
+    """A table of customer, product and a value, codes as the answers have them. Raises DataError."""
+    codes = {customer_column(answers.learning.book): "customer", answers.learning.product: "product"}
     try:
-        table = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path)
+        kinds = dict.fromkeys(codes, str)
+        table = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path, dtype=kinds)
     except (OSError, ValueError):
         raise DataError([Problem(path.name, "not a table that can be read", "name a CSV (UTF-8) or Parquet file")]) from None
-    if missing := [column for column in columns if column not in table.columns]:
+    if missing := [column for column in (*codes, value) if column not in table.columns]:
         raise DataError([Problem(path.name, f"needs the columns {', '.join(missing)}", f"it has {', '.join(map(str, table.columns))}")])
+    table = table.rename(columns={**codes, value: "value"})[["customer", "product", "value"]]
+    for name, kind in zip(("customer", "product"), answers.types, strict=True):
+        number = pd.to_numeric(table[name], errors="coerce") if kind == "BIGINT" else None
+        table[name] = table[name].astype(str) if number is None else number.astype("Int64")
+    table["value"] = pd.to_numeric(table.value, errors="coerce")
+    problems = []
+    if odd := int(table.isna().any(axis=1).sum()):
+        problems.append(Problem(path.name, f"{odd} rows have no code or no number", "fill them in, or leave them out"))
+    if twice := int(table.duplicated(["customer", "product"]).sum()):
+        problems.append(Problem(path.name, f"{twice} pairs stand more than once", "keep one row of each"))
+    if problems:
+        raise DataError(problems)
     return table
 
 
-def _codes(answers: Answers) -> tuple[str, str]:
-    return customer_column(answers.learning.book), answers.learning.product
-
-
 def _labelled(answers: Answers, path: Path) -> Pairs:
-    customer, product = _codes(answers)
-    taken = answers.learning.model.taken
-    table = _read(path, (customer, product, taken))
-    opened = pd.concat([batch.frame for batch in answers.open()], ignore_index=True)
-    table = table.rename(columns={customer: "customer", product: "product", taken: "taken"})[["customer", "product", "taken"]]
-    joined = opened.merge(table, on=["customer", "product"], validate="one_to_one")
+    table = _read(path, answers, answers.learning.model.taken)
+    batches = [batch.frame for batch in answers.open()]
+    if not batches:
+        raise DataError([Problem("customers", "nobody may be offered anything", "check eligibility and holdings")])
+    opened = pd.concat(batches, ignore_index=True)
+    joined = opened.merge(table.rename(columns={"value": "taken"}), on=["customer", "product"])
     if len(joined) < len(table):
         what = f"{len(table) - len(joined)} of {len(table)} pairs may not be offered"
         raise DataError([Problem(path.name, what, "leave out what is held or not eligible")])
+    if not 0 < joined.taken.sum() < len(joined):
+        raise DataError([Problem(path.name, "all labels are the same", "hand in pairs that were taken and some that were not")])
     return Pairs(joined, answers.learning.numbers, answers.learning.words)
 
 
 def _truth(answers: Answers, pairs: Pairs, path: Path) -> Floats:
-    customer, product = _codes(answers)
-    table = _read(path, (customer, product, "true_score")).rename(columns={customer: "customer", product: "product"})
-    joined = pairs.frame[["customer", "product"]].merge(table, on=["customer", "product"], how="left")
-    if joined.true_score.isna().any():
+    joined = pairs.frame[["customer", "product"]].merge(_read(path, answers, "true_score"), on=["customer", "product"], how="left")
+    if joined.value.isna().any():
         raise DataError([Problem(path.name, "lacks pairs that are judged", "hand in the truth of all of them")])
-    return np.asarray(joined.true_score.to_numpy(np.float64))
+    return np.asarray(joined.value.to_numpy(np.float64))

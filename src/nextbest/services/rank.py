@@ -15,7 +15,7 @@ from nextbest.models.reasons import reasons
 from nextbest.plan.stage import quote, text
 from nextbest.services.answers import Answers, customer_column, listed, read_answers
 from nextbest.services.decide import Progress, silent
-from nextbest.services.model_files import Card, read_model
+from nextbest.services.model_files import Card, read_card, read_model
 from nextbest.settings import Settings
 
 
@@ -53,14 +53,16 @@ def rank(
     trained, card = _trained(model)
     target, first = Path(out), Path(recommend) if recommend else None
     for path in (target, *([first] if first else [])):
-        if path.is_dir():
-            raise UsageError([Problem(str(path), "is a folder", "name a file")])
+        if path.is_dir() or path.suffix not in (".parquet", ".csv"):
+            raise UsageError([Problem(str(path), "neither a .parquet nor a .csv file", "name one")])
         path.parent.mkdir(parents=True, exist_ok=True)
     with (
         read_answers(data, playbook, as_of=as_of, need_answers=trained is None, progress=progress) as answers,
         tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
     ):
         name = card.model if card else str(model or answers.learning.model.model)
+        if card:
+            _fits(card, answers)
         if trained is None:
             progress(f"learning {name}", 1, 2)
             trained = make(name)
@@ -84,8 +86,21 @@ def rank(
 
 def _trained(model: str | Path | None) -> tuple[Model | None, Card | None]:
     if model is not None and Path(model).is_dir():
-        return read_model(Path(model))
+        card = read_card(Path(model))
+        return (read_model(Path(model))[0] if card.task == "offers" else None), card
     return None, None
+
+
+def _fits(card: Card, answers: Answers) -> None:
+    """Raises UsageError where the model was trained on other features than the playbook names now."""
+    learning = answers.learning
+    now = {*learning.numbers, *learning.words}
+    changed = sorted(now ^ {*card.numbers, *card.words})
+    if card.task != "offers":
+        raise UsageError([Problem("model", f"is one of {card.task}, not of offers", "name a folder that `nextbest train` wrote")])
+    if changed:
+        what = f"was trained on other features than the playbook has now: {', '.join(changed)}"
+        raise UsageError([Problem("model", what, "train it again")])
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """Train: a model learned from all answers, that takes over from the one in charge only through the gate."""
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from nextbest.errors import DataError, Problem
+from nextbest.errors import DataError, Problem, UsageError
 from nextbest.measure.gate import Verdict, gate, thirds
 from nextbest.models.base import Pairs, make
 from nextbest.models.leaks import leaks
@@ -44,13 +45,13 @@ def train(
     nothing but leaves its report in `out/gates`. Raises PlaybookError, DataError, UsageError.
     """
     folder = Path(out)
+    champion = _in_charge(folder)
     with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
         learning, pairs = answers.learning, answers.answered()
         if suspects := leaks(pairs):
             what = [Problem(f"feature '{item.feature}'", item.why, "leave it out of learn.yaml, `uses` or `pairs`") for item in suspects]
             raise DataError(what)
         name = model or learning.model.model
-        champion = read_card(folder).model if (folder / CARD).is_file() else BASELINE
         progress("standing at the gate", 1, 2)
         verdict = _gate(answers, pairs, name, champion, seed)
         book = learning.book
@@ -75,6 +76,8 @@ def train(
             progress(f"learning {name}", 2, 2)
             fitted = make(name)
             fitted.fit(pairs, seed)
+            if not (folder / CARD).is_file():
+                shutil.rmtree(folder / GATES, ignore_errors=True)  # kept above, and written again beside the model
             with written_whole(folder, mark=CARD) as scratch:
                 write_model(fitted, card, scratch)
                 _keep(scratch / GATES, earlier, report)
@@ -83,9 +86,22 @@ def train(
         return Trained(folder, card, verdict)
 
 
+def _in_charge(folder: Path) -> str:
+    """The kind of model that the folder holds, or the baseline. Raises UsageError for a folder of something else."""
+    if (folder / CARD).is_file():
+        card = read_card(folder)
+        if card.task != "offers":
+            raise UsageError([Problem(str(folder), f"holds a model of {card.task}", "name another folder")])
+        return card.model
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {GATES}):
+        raise UsageError([Problem(str(folder), "there is something else here already", "name a new folder, or an earlier model's")])
+    return BASELINE
+
+
 CAUTIONS = [
     "Propensities are of answers like those it learned from: same channel, same kind of offer, same time of year.",
     "Who was asked was not drawn at random: the model knows nothing of people like whom nobody was asked.",
+    "Features and holdings are of the as-of day, for every round: hand in data from before the last round to judge without hindsight.",
     "A propensity is no effect: who would have taken the offer anyway is in it (see uplift).",
 ]
 

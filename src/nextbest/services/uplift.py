@@ -11,6 +11,9 @@ from nextbest.measure import uplift as measure
 from nextbest.measure.ranking import Figure
 from nextbest.models.uplift import KINDS, crossfit, table
 
+MOST_WORDS = 200
+"""Values of a feature that is a word; trees of scikit-learn take up to 255."""
+
 
 @dataclass(frozen=True)
 class Ordered:
@@ -48,10 +51,22 @@ def uplift(
         raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
     if missing := [name for name in (treatment, outcome, *leave_out) if name not in frame]:
         raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", f"it has {', '.join(map(str, frame.columns))}")])
+    frame = frame[frame[treatment].notna()]
     arms = frame[treatment].astype(str)
+    problems = []
     if control not in set(arms):
-        raise UsageError([Problem(f"control '{control}'", "no such arm", f"the arms: {', '.join(sorted(arms.unique()))}")])
-    features = table(frame.drop(columns=[treatment, outcome, *leave_out]))
+        problems.append(Problem(f"control '{control}'", "no such arm", f"the arms: {', '.join(sorted(arms.unique()))}"))
+    if not pd.api.types.is_numeric_dtype(frame[outcome]) or frame[outcome].isna().any():
+        problems.append(Problem(f"column '{outcome}'", "an outcome is a number in every row", "write 1 and 0, or a sum"))
+    rest = frame.drop(columns=[treatment, outcome, *leave_out])
+    for name in rest.columns:
+        if not pd.api.types.is_numeric_dtype(rest[name]) and rest[name].nunique() > MOST_WORDS:
+            problems.append(
+                Problem(f"column '{name}'", f"more than {MOST_WORDS} values: a code, or nearly one", "--leave-out it, or group it")
+            )
+    if problems:
+        raise UsageError(problems)
+    features = table(rest)
     found = []
     for name in sorted(set(arms) - {control}):
         rows = arms.isin([name, control]).to_numpy()
