@@ -170,3 +170,9 @@ def test_a_file_in_another_encoding_still_gives_the_day(tmp_path):
     path = folder / "transactions.csv"
     path.write_text(path.read_text(), encoding="utf-16")
     assert str(opened(folder)[1].learning.book.as_of) == "2025-02-27"
+
+
+def test_answers_that_were_not_understood_are_told_with_the_reason(tmp_path):
+    words = "campaign_ix,customer_id,product_id,label\n0,1,10,accepted\n1,2,10,declined\n"
+    with pytest.raises(DataError, match="2 rows no_answer"), read_answers(small(tmp_path, responses=words), "upsell") as answers:
+        answers.answered()

@@ -115,6 +115,17 @@ def test_labels_given_apart_are_only_judged_by(bank, tmp_path):
     assert found.oracle and 0.9 < found.models[0].share_of_oracle <= 1
 
 
+def test_a_ranking_of_nobody_is_no_success(bank, tmp_path):
+    data = tmp_path / "poor"
+    data.mkdir()
+    for path in bank.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    people = pd.read_csv(bank / "customers.csv").assign(income="little")
+    people.to_csv(data / "customers.csv", index=False)
+    done = run("rank", data, "--out", tmp_path / "s.parquet")
+    assert done.exit_code == 4 and "customers.income: 300 rows unreadable" in done.output and not (tmp_path / "s.parquet").exists()
+
+
 def test_one_round_cannot_be_split(tmp_path):
     done = run("evaluate", world(tmp_path / "one", 60, rounds=1))
     assert done.exit_code == 4 and "two rounds" in done.output

@@ -30,3 +30,5 @@ def test_upsell_decides_by_kind_of_product_and_never_below_eight_tenths(tmp_path
     incomes = pd.read_csv(tmp_path / "bank" / "customers.csv").set_index("customer_id").income
     home = decisions[decisions.offer == "home-loan"].set_index("customer_id")
     assert (home.eligible == (incomes >= 0.8 * 7)).all()
+    messages = pd.read_parquet(tmp_path / "out" / "messages.parquet")
+    assert messages.message.str.startswith("Over six months you made").sum() > 60

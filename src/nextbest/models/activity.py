@@ -159,7 +159,11 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
 
 def _fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
     parts = [("extra_trees", FAMILIES["extra_trees"][0]), ("svm", FAMILIES["svm"][1])] if family == "blend" else [(family, setting)]
-    return [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
+    fitted = [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
+    for part in fitted:
+        if hasattr(part[-1], "n_jobs"):
+            part[-1].n_jobs = 1  # threads add up the trees in any order: the last digit would change from run to run
+    return fitted
 
 
 def _odds(parts: list[Pipeline], features: pd.DataFrame) -> Floats:

@@ -79,8 +79,8 @@ def train_activity(
     The figures of the card are of nested cross-validation, `repeats` times over: the family is chosen anew inside each fold.
     Raises PlaybookError, DataError, UsageError.
     """
-    with _read(data, load(playbook), as_of, progress) as (learning, frame, _):
-        table = _labelled(learning, frame)
+    with _read(data, load(playbook), as_of, progress) as (learning, frame, reading):
+        table = _labelled(learning, frame, reading)
         outer, forecast = _judge(table, learning.threshold, repeats, seed, progress)
         progress("learning from all", 1, 1)
         model = Model.fitted(table, seed)
@@ -222,13 +222,20 @@ def _frame(book: Bound, learning: BoundActivityLearning, reading: Reading, engin
     return engine.batches(select, 100_000).read_all().to_pandas()
 
 
-def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame) -> Table:
+def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Reading) -> Table:
     label = frame[learning.model.label]
     known = (label.notna() & (label != "?")).to_numpy()
     falls = (label[known] == learning.model.falls).to_numpy(np.float64)
     if min(falls.sum(), len(falls) - falls.sum()) < LEAST:
         what = f"{int(falls.sum())} customers whose activity fell and {int(len(falls) - falls.sum())} others with a known label"
-        raise DataError([Problem(learning.model.label, what, f"hand in {LEAST} of either or more: fewer cannot be judged")])
+        source = learning.book.model.business.sources[learning.book.model.business.customers]
+        known_words = ", ".join(source.columns[learning.model.label].values)
+        fix = f"hand in {LEAST} of either or more, in the words {known_words}"
+        odd = [
+            Problem(item["table"], f"{item['rows']} rows {item['problem']} {item['column'] or ''}", item["advice"])
+            for item in reading.problems
+        ]
+        raise DataError([Problem(learning.model.label, what, fix), *odd])
     return Table(frame[known].reset_index(drop=True), learning.numbers, learning.words, falls)
 
 

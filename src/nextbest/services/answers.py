@@ -49,8 +49,15 @@ class Answers:
         taken = int(frame.taken.sum()) if len(frame) else 0
         if taken == 0 or taken == len(frame):
             what = f"{len(frame)} answers, {taken} of them taken: nothing to learn from"
-            raise DataError([Problem("answers", what, "hand in answers of customers who took an offer and of some who did not")])
+            fix = "hand in answers of customers who took an offer and of some who did not"
+            raise DataError([Problem("answers", what, fix), *self.left_out()])
         return self._pairs(frame)
+
+    def left_out(self) -> list[Problem]:
+        """What was odd in the files, to be told where it may be the cause."""
+        found = listed(self.problems)
+        where = [f"{item['table']}.{item['column'] or ''}".rstrip(".") for item in found]
+        return [Problem(at, f"{item['rows']} rows {item['problem']}", item["advice"]) for at, item in zip(where, found, strict=True)]
 
     def open(self, size: int = BATCH, where: str = "failed = ''") -> Iterator[Pairs]:
         """The pairs that may be offered, so many at a time, by customer and product."""

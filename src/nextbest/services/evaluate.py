@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nextbest.errors import DataError, Problem
+from nextbest.errors import DataError, Problem, UsageError
 from nextbest.measure.ranking import (
     Figure,
     auc,
@@ -73,7 +73,9 @@ class Evaluation:
         return str(self.table.to_html(index=False))
 
     def write(self, folder: Path) -> None:
-        """figures.json, with every interval."""
+        """figures.json, with every interval. Raises UsageError for a folder of something else."""
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "figures.json").is_file())):
+            raise UsageError([Problem(str(folder), "there is something else here already", "name a new folder, or an earlier report's")])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "figures.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nextbest.errors import Problem, UsageError
+from nextbest.errors import DataError, Problem, UsageError
 from nextbest.models.base import Model, Pairs, make
 from nextbest.models.reasons import reasons
 from nextbest.plan.stage import quote, text
@@ -67,9 +67,13 @@ def rank(
             progress(f"learning {name}", 1, 2)
             trained = make(name)
             trained.fit(answers.answered(), seed)
+        if not answers.engine.rows("select 1 from opened where failed = '' limit 1"):
+            fix = "check incomes, requirements, and what is held"
+            raise DataError([Problem("customers", "no product may be offered to anyone", fix), *answers.left_out()])
         progress("ranking", 2, 2)
         ranked = _Ranked(answers, trained, Path(temp), explain=first is not None)
         ranked.score()
+        [(customers, pairs)] = answers.engine.rows("select count(distinct customer), count(*) from ranked")
         ranked.write(target)
         if first:
             ranked.recommend(first)
@@ -79,7 +83,6 @@ def rank(
             answers.engine.export("from rejects order by all", rejects)
         else:
             rejects.unlink(missing_ok=True)
-        [(customers, pairs)] = answers.engine.rows("select count(distinct customer), count(*) from ranked")
         day = answers.learning.book.as_of
         return Ranking(target, customers, pairs, name, day, listed(answers.problems), rejects if kept_aside else None)
 
