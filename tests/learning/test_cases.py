@@ -14,7 +14,10 @@ CASES = Path(__file__).parents[3] / "shared" / "cases" / "upsell"
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not on this machine")
 def test_ranking_of_unseen_campaigns(tmp_path):
-    """One world here, all in bench/learning.py. The floors lie a little below what was measured (docs/explanation/how-good.md): a change that costs skill shows."""
+    """One world here, all of them in bench/learning.py.
+
+    The floors lie below what was measured (docs/explanation/how-good.md): a change that costs skill shows.
+    """
     shares, aps = [], []
     for world in sorted(CASES.glob("world-*"))[:1]:
         scores = pd.read_parquet(rank(world, out=tmp_path / f"{world.name}.parquet").path)
