@@ -121,3 +121,12 @@ def test_outcomes_come_in_once(start):
     assert ask.post("/v1/outcomes", json=[event]).json() == {"rows": 1, "added": 0, "known": 1, "opted_out": 0, "rejected": {}}
     reply = ask.post("/v1/outcomes", json=[{**event, "event_id": "e2", "decision_id": "none-1"}])
     assert reply.status_code == 422 and "unknown_decision" in reply.text
+
+
+def test_codes_of_digits_and_of_letters_one_after_another(start):
+    """The engine's tables are made for the first customer: the second one's code must fit them too."""
+    ask, path = start(playbooks=["private-bank"]), "/v1/playbooks/private-bank/decisions"
+    for code in ("17", "A17", "0017"):
+        row = {"customer_id": code, "age": 40, "income": 90000, "balance": 50000, "credit_score": 700}
+        reply = ask.post(path, json={"tables": {"customers": [row]}, "as_of": "2025-08-31"})
+        assert reply.status_code == 200 and reply.json()["offers"]
