@@ -12,7 +12,7 @@ from nextbest.rules.functions import FUNCTIONS
 
 ROOT = Path(nextbest.__file__).parent
 LAYERS = [
-    {"errors", "settings", "words"},
+    {"errors", "settings", "words", "arrays"},
     {"rules", "measure"},
     {"playbook"},
     {"models"},

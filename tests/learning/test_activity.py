@@ -1,17 +1,21 @@
 """Whose activity will fall: leak-free, calibrated, explained; a shop of known law."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from typer.testing import CliRunner
 
 from nextbest.cli import app
 from nextbest.models import activity
 from nextbest.models.activity import Model, Table, folds
-from nextbest.models.popularity import log_odds
-from nextbest.services.activity import predict, train_activity
+from nextbest.models.base import log_odds
+from nextbest.services.activity import TRUSTED, predict, train_activity
+from nextbest.services.judging import judge
+from nextbest.services.progress import silent
 
 FEW = {"linear": [{"C": 1.0}], "extra_trees": [{"min_samples_leaf": 3, "max_features": 0.7}]}
 
@@ -65,7 +69,7 @@ def trained(tmp_path_factory):
 def test_the_card_tells_figures_of_customers_not_seen(trained):
     folder, found = trained
     card = json.loads((folder / "model" / "card.json").read_text())
-    assert card["figures"]["roc_auc"]["mean"] > 0.85 and card["figures"]["brier"]["mean"] < 0.17 and len(found.folds) == 5
+    assert card["figures"]["roc_auc"]["mean"] > 0.85 and card["figures"]["brier"]["mean"] < 0.17 and len(found.judged.folds) == 5
     assert card["figures"]["threshold"] == pytest.approx(240 / 500)
     assert not {"id", "activity"} & {*card["numbers"], *card["words"]}
 
@@ -119,8 +123,25 @@ def table(rows=200, seed=0):
     chance = np.random.default_rng(seed)
     frame = pd.DataFrame({"a": chance.normal(size=rows), "b": chance.normal(size=rows), "c": chance.choice(["x", "y"], rows)})
     frame.loc[:5, "b"] = np.nan
-    falls = (chance.random(rows) < 1 / (1 + np.exp(-2 * frame.a))).astype(float)
+    falls = (chance.random(rows) < 1 / (1 + np.exp(-2 * frame.a))).to_numpy(float)
     return Table(frame, ("a", "b"), ("c",), falls)
+
+
+@pytest.mark.parametrize("family", activity.FAMILIES)
+def test_every_family_is_whole_again_from_its_file(family, tmp_path):
+    found = table()
+    model = Model.fitted(found, 0, {family: activity.FAMILIES[family][:1]})
+    skops.io.dump(model.parts, tmp_path / "parts.skops")
+    again = replace(model, parts=skops.io.load(tmp_path / "parts.skops", trusted=TRUSTED))
+    np.testing.assert_array_equal(again.probability(found.features), model.probability(found.features))
+
+
+def test_single_splits_stand_beside_the_folds(monkeypatch):
+    monkeypatch.setattr(activity, "FAMILIES", {"linear": [{"C": 1.0}]})
+    judged = judge(table(), 0.5, repeats=2, hold_outs=3, seed=0, progress=silent)
+    figures = judged.figures()
+    assert len(judged.folds) == 10 and figures["hold_outs"]["splits"] == 3
+    assert figures["hold_outs"]["roc_auc"]["sd"] > 0 and 0.6 < figures["roc_auc"]["mean"] < 1
 
 
 def test_copies_stay_in_one_fold():

@@ -8,9 +8,8 @@ import pytest
 from tests.learning.conftest import law
 
 from nextbest.errors import UsageError
-from nextbest.models.base import BUILT_IN, Pairs, make
+from nextbest.models.base import BUILT_IN, Pairs, known, log_odds, make
 from nextbest.models.leaks import leaks
-from nextbest.models.popularity import log_odds
 from nextbest.services.answers import read_answers
 
 TREES = importlib.util.find_spec("lightgbm") is not None
@@ -131,3 +130,20 @@ def test_a_planted_leak_is_found(tables, plant):
     else:
         frame, words = frame.assign(leak=frame.customer.astype(str)), (*words, "leak")
     assert [item.feature for item in leaks(Pairs(frame, numbers, words))] == ["leak"]
+
+
+def test_a_model_of_another_package_is_found_by_its_name(monkeypatch, tmp_path, tables):
+    """As an installed package tells of itself: a module, and its entry point."""
+    (tmp_path / "coin.py").write_text(
+        "import numpy as np\nclass Model:\n  def fit(self, pairs, seed): self.rate = float(pairs.taken.mean())\n"
+        "  def propensity(self, pairs): return np.full(len(pairs), self.rate)\n"
+    )
+    info = tmp_path / "coin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: coin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nextbest.models]\ncoin = coin:Model\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert known()[-1] == "coin"
+    model = make("coin")
+    model.fit(tables[0], 0)
+    assert (model.propensity(tables[1]) == tables[0].taken.mean()).all()

@@ -95,7 +95,7 @@ def test_recency_is_unknown_for_who_never_bought(tmp_path):
 def test_odd_rows_are_told_and_kept_aside(tmp_path):
     odd = "campaign_ix,customer_id,product_id,label\n0,1,10,1\n0,1,10,0\n1,9,10,0\n1,1,99,0\n1,2,10,maybe\n,2,10,0\n2,2,11,0\n"
     with read_answers(small(tmp_path, responses=odd), "upsell") as answers:
-        found = {item["problem"]: item["rows"] for item in answers.problems}
+        found = {item["problem"]: item["rows"] for item in answers.reading.problems}
         kept = answers.engine.rows("select count(*) from rejects where source = 'answers'")
     assert found == {"duplicate_row": 1, "unknown_customer": 1, "unknown_product": 1, "no_answer": 1, "no_round": 1} and kept == [(5,)]
 
@@ -149,7 +149,7 @@ def test_a_row_that_is_left_out_takes_no_other_with_it(tmp_path):
     odd = "campaign_ix,customer_id,product_id,label\n0,1,10,\n0,1,10,1\n0,1,10,0\n1,2,10,0\n"
     with read_answers(small(tmp_path, responses=odd), "upsell") as answers:
         seen = answers.answered().frame
-        found = {item["problem"]: item["rows"] for item in answers.problems}
+        found = {item["problem"]: item["rows"] for item in answers.reading.problems}
     assert seen.set_index(["customer", "round"]).taken.to_dict() == {(1, 0): 1, (2, 1): 0}
     assert found == {"no_answer": 1, "duplicate_row": 1}
 

@@ -66,6 +66,21 @@ def test_one_fault(own, name, old, new, says):
     assert any(says in problem for problem in problems(own)), problems(own)
 
 
+@pytest.mark.parametrize(
+    ("playbook", "name", "old", "new", "says"),
+    [
+        ("upsell", "learn.yaml", "model: logistic", "model: logistics", "there is no model 'logistics'"),
+        ("upsell", "learn.yaml", "    - city_tier\n", "    - city_tyre\n", "unknown feature 'city_tyre'"),
+        ("shop", "features.yaml", "count: months_seen", "count: months_seen, over: last_month", "have no date"),
+        ("shop", "learn.yaml", "falls: Снизилась", "falls: Упала", "Прежний уровень"),
+    ],
+)
+def test_one_fault_of_learning(tmp_path, playbook, name, old, new, says):
+    own = nextbest.copy(playbook, tmp_path / "mine")
+    edit(own, name, old, new)
+    assert any(says in problem for problem in problems(own)), problems(own)
+
+
 def test_a_missing_file_and_an_unknown_playbook(own):
     (own / "contact.yaml").unlink()
     assert any("contact.yaml" in problem for problem in problems(own))

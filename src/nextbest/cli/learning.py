@@ -56,13 +56,14 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:
     """Judge every model and baseline on answers that none of them saw, with intervals."""
+    from nextbest.models.base import BUILT_IN
     from nextbest.report import learning as show
-    from nextbest.services import evaluate as evaluate_service
+    from nextbest.services.evaluate import evaluate as evaluate_service
 
     with told():
-        chosen = tuple(model or evaluate_service.DEFAULT)
+        chosen = tuple(model or BUILT_IN)
         with bar() as report:
-            found = evaluate_service.evaluate(
+            found = evaluate_service(
                 data, playbook, models=chosen, labels=labels, truth=truth, k=k, as_of=as_of, seed=seed, progress=report
             )
         out.print(show.evaluation(found))
@@ -79,6 +80,7 @@ def train(
     task: Annotated[Task, typer.Option(help="offers: who takes what; activity: whose activity will fall")] = Task.offers,
     model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
+    hold_outs: Annotated[int, typer.Option(min=0, help="activity: judge on so many single splits too")] = 0,
     as_of: AsOf = None,
     seed: Seed = 0,
 ) -> None:
@@ -90,7 +92,16 @@ def train(
     with told():
         if task is Task.activity:
             with bar() as report:
-                found = train_activity(data, playbook or "shop", out=out_folder, repeats=repeats, as_of=as_of, seed=seed, progress=report)
+                found = train_activity(
+                    data,
+                    playbook or "shop",
+                    out=out_folder,
+                    repeats=repeats,
+                    hold_outs=hold_outs,
+                    as_of=as_of,
+                    seed=seed,
+                    progress=report,
+                )
             out.print(show.activity(found))
             out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
             return

@@ -69,9 +69,12 @@ def read(
         shares = {}
         for item in share or []:
             name, _, number = item.rpartition("=")
-            if not name or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+            try:
+                shares[name] = float(number)
+            except ValueError:
+                shares[name] = 0.0
+            if not name or not 0 < shares[name] <= 1:
                 raise UsageError([Problem(f"--share {item}", "not ARM=0.9", "e.g. --share control=0.9 --share offer=0.1")])
-            shares[name] = float(number)
         found = experiment_service(
             file,
             control=control,

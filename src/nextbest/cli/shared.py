@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nextbest.errors import NextbestError
-from nextbest.services.decide import Progress as Report
+from nextbest.services.progress import Progress as Report
 
 out, err = Console(), Console(stderr=True)
 

@@ -242,12 +242,14 @@ def _code_page(sample: bytes) -> str:
 
 def _known(source: Source, headers: Iterable[str]) -> dict[str, str]:
     """Contract column → header. A column's own name goes before its other names."""
-    plain = {_plain(header): header for header in headers}
+    plain: dict[str, str] = {}
+    for header in headers:
+        plain.setdefault(_plain(header), header)  # of two that are alike the first is meant
     known = {}
     for column, item in source.columns.items():
-        header = next((plain[_plain(n)] for n in [column, *item.names] if _plain(n) in plain), None)
-        if header is not None:
-            known[column] = header
+        found = next((plain[_plain(name)] for name in [column, *item.names] if _plain(name) in plain), None)
+        if found is not None:
+            known[column] = found
     return known
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nextbest.arrays import Floats
 from nextbest.measure.ranking import Figure, by_customer, excess_calibration_error, interval
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

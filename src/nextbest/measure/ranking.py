@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-Floats = npt.NDArray[np.float64]
+from nextbest.arrays import Floats
+
 REDRAWS, LEVEL = 400, 0.95
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from nextbest.arrays import Floats
 from nextbest.measure.ranking import Figure
-
-Floats = npt.NDArray[np.float64]
 
 
 def uplift_at(share: float) -> Callable[[Floats, Floats, Floats], float]:

@@ -13,7 +13,6 @@ from nextbest.messages.facts import PERIODS, periods
 from nextbest.messages.locale import written
 from nextbest.messages.template import GREET, MONTH, concatenation, names
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.window import last_month
 from nextbest.rules.parse import Rule
@@ -28,7 +27,7 @@ NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
 def addressed(bound: Bound) -> Stage:
     """Who gets a message of which offer, in which language. Grain: one customer with a first offer."""
     business = bound.model.business
-    key = quote(id_column(business.sources[business.customers]))
+    key = quote(bound.code)
     spoken = ", ".join(text(language) for language in business.languages)
     language = f"case when lower(language) in ({spoken}) then lower(language) else {text(business.languages[0])} end"
     if "language" not in bound.customer_columns:
@@ -66,8 +65,8 @@ def texts(bound: Bound, place: int, language: str, source: str = "addressed") ->
     is not yet tried.
     """
     offer = bound.offers[place - 1]
-    business, channel = bound.model.business, bound.model.channels[bound.model.business.channel]
-    key = quote(id_column(business.sources[business.customers]))
+    channel = bound.model.channels[bound.model.business.channel]
+    key = quote(bound.code)
     used = [
         name for name in offer.facts if any(name in names(option.text.get(language, "")) for part in PARTS for option in offer.parts[part])
     ]

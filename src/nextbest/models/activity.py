@@ -1,7 +1,8 @@
 """Whose activity will fall: a small honest search over families, calibrated, with an interval and sampled Shapley values for reasons.
 
-Codes and the order of rows are never looked at. Exact copies of a row (the same features and label) stay in one fold, so that none is
-learned by heart. Cleaning (what is unknown, scales, words) is fitted inside folds.
+Codes are never features; they only order the rows, so that the same customers make the same folds whatever order a file has. Exact copies
+of a row (the same features and label) stay in one fold, so that none is learned by heart. Cleaning (what is unknown, scales, words) is
+fitted inside folds.
 """
 
 from collections.abc import Iterator
@@ -21,9 +22,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
-from nextbest.models.base import Floats
+from nextbest.arrays import Floats
+from nextbest.models.base import log_odds
 from nextbest.models.calibration import Calibration, chosen
-from nextbest.models.popularity import log_odds
 
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "linear": [{"C": 0.1}, {"C": 1.0}],
@@ -208,11 +209,3 @@ def _venn_abers(odds: Floats, falls: Floats) -> list[list[float]]:
         ]
         bounds.append(np.maximum.accumulate(stairs).tolist())
     return [at.tolist(), *bounds]
-
-
-def at_threshold(probability: Floats, threshold: float) -> npt.NDArray[np.bool_]:
-    """Who is worth an offer."""
-    return np.asarray(probability >= threshold)
-
-
-__all__ = ["FAMILIES", "Model", "Table", "at_threshold", "folds"]

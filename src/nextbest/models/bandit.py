@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nextbest.models.base import Floats
+from nextbest.arrays import Floats
 
 DRAWS = 200
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nextbest.arrays import Floats
 from nextbest.errors import Problem, UsageError
 
-Floats = npt.NDArray[np.float64]
 State = dict[str, Any]
 """A fitted model as plain JSON: numbers, texts, lists."""
-BUILT_IN = ("popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend")
+BUILT_IN = ("popularity", "heuristic", "collaborative", "factors", "logistic", "boosting", "ranker", "blend")
 GROUP = "nextbest.models"
 
 
@@ -88,6 +88,18 @@ class Model(Protocol):
     def restore(self, state: State) -> None:
         """Become the model that was written."""
         ...
+
+
+def log_odds(probability: Floats) -> Floats:
+    """ln(p / (1 - p)), for p not quite 0 or 1."""
+    clipped = np.clip(probability, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def folds(pairs: Pairs, count: int, seed: int) -> Floats:
+    """A fold for each row, by customer: all rows of one are together. Shape: (rows,)."""
+    codes, people = pairs.frame.customer.factorize(sort=True)
+    return np.asarray(np.random.default_rng(seed).permutation(np.arange(len(people)) % count)[codes], dtype=np.float64)
 
 
 def make(name: str) -> Model:

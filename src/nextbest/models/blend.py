@@ -4,11 +4,10 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.special import expit
 
-from nextbest.models.base import Floats, Pairs, State, make
+from nextbest.arrays import Floats
 from nextbest.models.base import Model as Contract
+from nextbest.models.base import Pairs, State, folds, log_odds, make
 from nextbest.models.calibration import Platt
-from nextbest.models.popularity import log_odds
-from nextbest.models.ranker import folds
 
 PARTS = ("logistic", "boosting")
 FOLDS = 3

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from nextbest.models.base import Floats, Pairs, State, needs
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs, State, needs
 from nextbest.models.collaborative import Model as Collaborative
 
 SHAPE = {

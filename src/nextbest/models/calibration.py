@@ -7,7 +7,8 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from nextbest.models.base import Floats, State
+from nextbest.arrays import Floats
+from nextbest.models.base import State
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nextbest.models.base import Floats, Pairs, State
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs, State
 from nextbest.models.calibration import Platt
 
 

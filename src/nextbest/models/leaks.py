@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from nextbest.models.base import Floats, Pairs
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs
 
 TELLS_ALL = 0.9
 """Answers of people are noisy: one feature that tells them apart with such an AUC was written after them."""

@@ -10,9 +10,9 @@ before to the same product is a random effect of the pair.
 import numpy as np
 from scipy.special import expit
 
-from nextbest.models.base import Floats, Pairs, State
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs, State, log_odds
 from nextbest.models.collaborative import Model as Collaborative
-from nextbest.models.popularity import log_odds
 from nextbest.models.terms import Number, Terms, feature_of
 
 SWEEPS, NARROW, SETTLED = 40, 1e-4, 1e-3

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from nextbest.models.base import Floats, Pairs, State
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs, State, log_odds
 
 PRIOR = 20.0
 """A product's rate is shrunk towards the rate of all as if so many answers of that rate stood beside its own."""
@@ -36,9 +37,3 @@ class Model:
     def restore(self, state: State) -> None:
         """Take up the rates."""
         self.all, self.rates = state["all"], state["rates"]
-
-
-def log_odds(probability: Floats) -> Floats:
-    """ln(p / (1 - p)), for p not quite 0 or 1."""
-    clipped = np.clip(probability, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(clipped / (1 - clipped)))

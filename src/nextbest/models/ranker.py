@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from nextbest.models.base import Floats, Pairs, State
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs, State, folds
 from nextbest.models.boosting import Model as Boosting
 from nextbest.models.calibration import Calibration, chosen, restored
 
@@ -47,9 +48,3 @@ class Model(Boosting):
         """Take them up."""
         super().restore(state)
         self.scale = restored(state["scale"])
-
-
-def folds(pairs: Pairs, count: int, seed: int) -> Any:
-    """A fold for each row, by customer: all rows of one are together. Shape: (rows,)."""
-    codes, people = pairs.frame.customer.factorize(sort=True)
-    return np.random.default_rng(seed).permutation(np.arange(len(people)) % count)[codes]

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from nextbest.models.base import Floats, Pairs
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs
 from nextbest.playbook.bind_learning import BoundReason
 
 MOST, LEAST = 3, 0.02

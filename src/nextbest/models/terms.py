@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from nextbest.models.base import Floats, Pairs
+from nextbest.arrays import Floats
+from nextbest.models.base import Pairs
 
 BENDS = (0.2, 0.4, 0.6, 0.8)
 FAR = 5.0

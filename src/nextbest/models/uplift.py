@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from nextbest.models.base import Floats
+from nextbest.arrays import Floats
 
 Kind = Literal["s", "t", "x", "dr", "response"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -10,7 +10,6 @@ from sqlglot import exp
 
 from nextbest.plan.features import holds, strength
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.render import sql, tree
@@ -19,7 +18,7 @@ from nextbest.rules.render import sql, tree
 @once
 def scored(bound: Bound) -> Stage:
     """Signals, and for every offer its verdicts, terms, benefit, propensity and score. Grain: one customer."""
-    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    key = quote(bound.code)
     select = f"select {listing([key, *map(quote, (*bound.segments, *bound.signals)), *_own_signals(bound)])}"
     first = [item for offer in bound.offers for item in _verdicts_and_terms(bound, offer)]
     select = f"{select},\n  {listing(first)}\nfrom signals"
@@ -47,7 +46,7 @@ def scored(bound: Bound) -> Stage:
 @once
 def decisions(bound: Bound) -> Stage:
     """The decision record. Grain: one customer × offer."""
-    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    key = quote(bound.code)
     columns = ", ".join(f"d.{name}" for name in RECORD)
     return Stage(
         "decisions",

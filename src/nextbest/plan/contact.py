@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.contact import ANSWERS, BoundCap, BoundCoolOff, BoundHoldout
 from nextbest.rules.render import sql
@@ -28,11 +27,6 @@ Moments = Mapping[str, Mapping[str | None, int]]
 
 
 @once
-def key_of(bound: Bound) -> str:
-    """The customer's code, quoted."""
-    return quote(id_column(bound.model.business.sources[bound.model.business.customers]))
-
-
 def held_out(holdout: BoundHoldout, key: str) -> str:
     """SQL: whether the customer is in the holdout."""
     return f"cast('0x' || sha256({text(holdout.salt + ':')} || cast({key} as varchar))[1:8] as bigint) < {holdout.threshold}"
@@ -43,11 +37,11 @@ def left_alone(bound: Bound, holdouts: bool, erased_salt: str) -> str:
 
     With a salt, customers whose salted hash stands in `forgotten` had themselves erased.
     """
-    erased = f"sha256({text(erased_salt + ':')} || cast({key_of(bound)} as varchar)) in (select digest from forgotten)"
+    erased = f"sha256({text(erased_salt + ':')} || cast({quote(bound.code)} as varchar)) in (select digest from forgotten)"
     whens = [f"when {erased} then 'erased'"] if erased_salt else []
     whens += [f"when not coalesce({sql(bound.profiling, 'duckdb')}, false) then 'profiling'"]
     if holdouts:
-        whens += [f"when {held_out(item, key_of(bound))} then 'holdout:{item.name}'" for item in bound.contact.holdouts if item.share]
+        whens += [f"when {held_out(item, quote(bound.code))} then 'holdout:{item.name}'" for item in bound.contact.holdouts if item.share]
     return f"case {' '.join(whens)} end"
 
 
@@ -67,7 +61,7 @@ def lane_of(bound: Bound, offer: BoundOffer) -> str:
 
 def events(bound: Bound, moment: int) -> Stage:
     """History, and the contacts that got no answer in time as events `ignored`. Grain: one event."""
-    key, after = key_of(bound), bound.contact.ignored_after
+    key, after = quote(bound.code), bound.contact.ignored_after
     answers = ", ".join(text(answer) for answer in ANSWERS)
     return Stage(
         "events",
@@ -83,7 +77,7 @@ where c.event = 'contact' and c.happened + {after} <= {moment} and not exists (
 
 def planned(bound: Bound, moments: Moments) -> Stage:
     """When each customer with a past would be written to, by lane. Grain: one customer with history or suppressions."""
-    key = key_of(bound)
+    key = quote(bound.code)
     items = [f"{moment_of(bound, lane, moments)} as {quote(f'at.{lane}')}" for lane in moments]
     return Stage(
         "planned",
@@ -96,7 +90,7 @@ def planned(bound: Bound, moments: Moments) -> Stage:
 @once
 def holding(bound: Bound) -> Stage:
     """The offers that must rest, each with its first rule. Grain: one customer with at least one."""
-    key = key_of(bound)
+    key = quote(bound.code)
     parts = [
         *(_cap(bound, key, cap, order) for order, cap in enumerate(bound.contact.caps)),
         *(_cool_off(bound, key, rest, order) for order, rest in enumerate(bound.contact.cool_offs, 100)),
@@ -118,7 +112,7 @@ def contacted(bound: Bound, moments: Moments) -> Stage:
 
     `place` is the best offer that may go out, or where none may the best of all; then `held_by` says by which rule.
     """
-    key = key_of(bound)
+    key = quote(bound.code)
     own = dict.fromkeys(offer.model.purpose for offer in bound.offers)
     allowed = {name: quote(f"allowed.{name}") for name in own if bound.contact.purposes[name] is not None}
     rules = [

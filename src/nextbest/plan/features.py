@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.plan.staging import id_column, is_rejected
+from nextbest.plan.staging import is_rejected
 from nextbest.playbook.bind import OWNED, Bound
 from nextbest.playbook.model import Measure
 from nextbest.playbook.window import last_month, month_starts
@@ -15,7 +15,7 @@ from nextbest.rules.render import sql
 @once
 def cells(bound: Bound, source: str) -> Stage:
     """The cells of all measures over one activity table. Grain: one customer with activity."""
-    key = quote(id_column(bound.model.business.sources[source]))
+    key = quote(bound.model.business.sources[source].code)
     items = [key]
     for name, needed in bound.cells().items():
         measure = bound.measures[name]
@@ -49,9 +49,9 @@ def _with_paydays(bound: Bound, source: str, rows: str) -> str:
     if not days:
         return f"({rows})"
     customers = bound.model.business.customers
-    theirs = quote(id_column(bound.model.business.sources[customers]))
+    theirs = quote(bound.code)
     listed = ", ".join(f"c.{quote(day)} as {quote(f'payday.{day}')}" for day in sorted(days))
-    own = quote(id_column(bound.model.business.sources[source]))
+    own = quote(bound.model.business.sources[source].code)
     return f"(select r.*, {listed} from ({rows}) as r join {quote(customers)} as c on c.{theirs} = r.{own})"
 
 
@@ -92,7 +92,7 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
 def left_alone(bound: Bound, holdouts: bool = False, erased_salt: str = "") -> Stage:
     """Who is not scored, and why: erased, an objection to profiling, a holdout. Grain: one such customer."""
     business = bound.model.business
-    key = quote(id_column(business.sources[business.customers]))
+    key = quote(bound.code)
     why = f"select {key}, {contact.left_alone(bound, holdouts, erased_salt)} as held_by from {quote(business.customers)}"
     return Stage("left_alone", "one customer who is not scored", f"select * from ({why}) where held_by is not null")
 
@@ -102,7 +102,7 @@ def features(bound: Bound) -> Stage:
     """Every customer that may be scored, with cells (0 where there is no activity) and features."""
     business = bound.model.business
     source = business.sources[business.customers]
-    key = quote(id_column(source))
+    key = quote(source.code)
     items = [f"c.{quote(name)}" for name in source.columns]
     joins = []
     for table in dict.fromkeys(measure.of for measure in bound.measures.values()):
@@ -118,7 +118,7 @@ def features(bound: Bound) -> Stage:
 
 def over(bound: Bound, base: str) -> Stage:
     """Features over a SELECT of customer columns and cells. Grain: one customer."""
-    key = quote(id_column(bound.model.business.sources[bound.model.business.customers]))
+    key = quote(bound.code)
     used = {column for rule in bound.rules() for column in rule.columns}
     held = [f"cast({holds(products)} as double) as {quote(column)}" for column, products in bound.held().items() if column in used]
     if held:

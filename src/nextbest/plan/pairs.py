@@ -7,7 +7,7 @@ before to the same product (`asked_before`, `taken_before`: of earlier rounds on
 from collections.abc import Iterable
 
 from nextbest.plan.stage import Stage, listing, quote, text
-from nextbest.plan.staging import customer_code, id_column, is_rejected, odd_cells, problem_of, rule_type, within
+from nextbest.plan.staging import customer_code, is_rejected, odd_cells, problem_of, rule_type, within
 from nextbest.playbook.bind_learning import BoundOfferLearning, BoundReason
 from nextbest.playbook.sources import Source
 from nextbest.rules.render import sql
@@ -36,7 +36,7 @@ def typed_products(learning: BoundOfferLearning, staged: str, id_type: str) -> S
 def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: str, product_type: str) -> str:
     """A table that links customers and products, with `problem`. Grain: one row of the file."""
     source, business = learning.tables[name], learning.book.model.business
-    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    key, code = quote(learning.book.code), quote(learning.product)
     customer, product = customer_code(f"r.{key}", customer_type), customer_code(f"r.{code}", product_type)
     answers = name == "answers"
     needed = {"no_round": learning.model.round, "no_answer": learning.model.taken} if answers else {}
@@ -61,8 +61,8 @@ def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: st
 
 def _features(learning: BoundOfferLearning, among: str, extra: Iterable[str]) -> str:
     """SELECT over `among` (c: features, p: products, extra columns): everything that models and reasons look at."""
-    book, business = learning.book, learning.book.model.business
-    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    book = learning.book
+    key, code = quote(book.code), quote(learning.product)
     own = dict.fromkeys([*book.customer_columns, *book.features])
     about = [name for name in learning.model.products.columns if name != learning.product]
     base = [f"c.{key} as customer", f"p.{code} as product", *extra]
@@ -100,8 +100,7 @@ _HELD = "left join (select {key}, list({code} order by {code}) as held from held
 
 def answered(learning: BoundOfferLearning) -> Stage:
     """Grain: one answer. `taken` is 1 or 0; history is that of earlier rounds."""
-    business = learning.book.model.business
-    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    key, code = quote(learning.book.code), quote(learning.product)
     turn, taken = quote(learning.model.round), quote(learning.model.taken)
     earlier = f"over (partition by {key}, {code} order by {turn} range between unbounded preceding and 1 preceding)"
     history = (
@@ -126,8 +125,7 @@ def answered(learning: BoundOfferLearning) -> Stage:
 
 def opened(learning: BoundOfferLearning) -> Stage:
     """Grain: one customer × product that is not held. `failed` names the rules of eligibility that do not hold."""
-    business = learning.book.model.business
-    key, code = quote(id_column(business.sources[business.customers])), quote(learning.product)
+    key, code = quote(learning.book.code), quote(learning.product)
     taken = quote(learning.model.taken)
     history = (
         f"select {key}, {code}, count(*) as asked_before, sum(cast({taken} as integer)) as taken_before from answers group by {key}, {code}"

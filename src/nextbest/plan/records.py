@@ -5,7 +5,7 @@ everything the rules saw; from them and the past, `replay` makes the same text a
 """
 
 from nextbest.plan.candidates import verdict
-from nextbest.plan.contact import HISTORY, SUPPRESSIONS, key_of
+from nextbest.plan.contact import HISTORY, SUPPRESSIONS
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 
@@ -27,7 +27,7 @@ def inputs(bound: Bound) -> list[str]:
 @once
 def places(bound: Bound) -> Stage:
     """Every customer's place in the run, by code, in that order; who was erased has none. Grain: one customer."""
-    key = key_of(bound)
+    key = quote(bound.code)
     customers = f"{quote(bound.model.business.customers)} where {key} not in (select {key} from left_alone where held_by = 'erased')"
     return Stage(
         "places", "one customer", f"select {key}, row_number() over (order by {key}) - 1 as place_in_run from {customers} order by 2"
@@ -37,7 +37,7 @@ def places(bound: Bound) -> Stage:
 @once
 def past(bound: Bound) -> Stage:
     """What the contact policy saw of each customer. Grain: one customer with history or suppressions."""
-    key = key_of(bound)
+    key = quote(bound.code)
     return Stage(
         "past",
         "one customer with a past",
@@ -52,7 +52,7 @@ def past(bound: Bound) -> Stage:
 @once
 def records(bound: Bound, source: str = "places") -> Stage:
     """The record of every customer of the run, and its index. Grain: one customer."""
-    key = key_of(bound)
+    key = quote(bound.code)
     held = f"coalesce(a.held_by, case when c.place is null then 'no_offer' else {withheld('c', 'm')} end)"
     verdicts = ", ',', ".join(_verdict(offer, place) for place, offer in enumerate(bound.offers, 1))
     index = [

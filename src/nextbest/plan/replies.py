@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 
 from nextbest.plan.candidates import decision_structs, gap
-from nextbest.plan.contact import key_of
 from nextbest.plan.records import withheld
 from nextbest.plan.stage import Stage, once, quote, text
 from nextbest.playbook.bind import Bound
@@ -16,7 +15,7 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     `offers` are those recommended, best first. `withheld` says why there is no message; `left_alone` why there is no decision.
     `gaps` names the categories of which the customer holds nothing, in playbooks that speak of gaps.
     """
-    key, business = key_of(bound), bound.model.business
+    key, business = quote(bound.code), bound.model.business
     offers = {offer.id: offer.model for offer in bound.offers}
 
     def by_offer(column: str, values: dict[str, str]) -> str:

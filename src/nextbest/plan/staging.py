@@ -96,7 +96,7 @@ def customers(bound: Bound, rows: str, remembered: Sequence[str] = ()) -> str:
     """
     business = bound.model.business
     source = business.sources[business.customers]
-    key = quote(id_column(source))
+    key = quote(source.code)
     replaced = {name: quote(name) for name in source.columns}
     for name, rule in bound.defaults.items():
         replaced[name] = f"case when {_blank(name)} then {sql(rule, 'duckdb')} else {quote(name)} end"
@@ -122,7 +122,7 @@ def _blank(column: str) -> str:
 def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
     """One row per customer, numbers as rules compute with them."""
     source = bound.model.business.sources[bound.model.business.customers]
-    key = quote(id_column(source))
+    key = quote(source.code)
     items = [f"cast({key} as {id_type}) as {key}"]
     for name, column in source.columns.items():
         if quote(name) != key:
@@ -180,7 +180,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
     Grain: one row of the file, duplicates still among them. Category columns hold '?' for an unknown value.
     """
     source = bound.model.business.sources[name]
-    key, window = quote(id_column(source)), horizon(bound.as_of, bound.model.business.horizon_months)
+    key, window = quote(source.code), horizon(bound.as_of, bound.model.business.horizon_months)
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
     dated = "date" in source.columns
     derived = _direction(source)
@@ -214,11 +214,6 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
   {problem_of(checks)} as problem,
   {", ".join(raw(column) for column in source.columns)}, source_file
 from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
-
-
-def id_column(source: Source) -> str:
-    """The column that holds the customer's code."""
-    return next(name for name, column in source.columns.items() if column.type == "id")
 
 
 def is_rejected(column: str = "problem") -> str:

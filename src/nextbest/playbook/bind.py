@@ -96,6 +96,11 @@ class Bound:
         """Columns of the customers table, the id among them."""
         return tuple(self.model.business.sources[self.model.business.customers].columns)
 
+    @property
+    def code(self) -> str:
+        """The column of a customer's code."""
+        return self.model.business.code
+
     def rules(self) -> Iterable[Rule]:
         """Every rule over one customer's row."""
         yield from (*self.features.values(), *self.segments.values(), *self.signals.values(), self.profiling)
@@ -166,6 +171,9 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             binder.say(f"no customer column '{measure.payday.day}'", "name one", "features", "measures", name, "payday", "day")
         if (measure.by == "payday") != (measure.payday is not None):
             binder.say("`by: payday` and an entry `payday` belong together", "write both", "features", "measures", name)
+        dated = measure.of in business.sources and "date" in business.sources[measure.of].columns
+        if not dated and (measure.by in ("month_back", "payday") or measure.over == "last_month" or measure.since):
+            binder.say(f"the rows of '{measure.of}' have no date", "give it one, or split otherwise", "features", "measures", name)
         if not keys_of(model, measure):
             binder.say(f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name)
     cells = {name: keys for measure in measures.values() if (keys := keys_of(model, measure)) for name in series_of(measure).values()}

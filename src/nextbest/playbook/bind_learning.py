@@ -16,7 +16,6 @@ RESERVED = frozenset(
     ["customer", "product", "round", "taken", "held", "heuristic", "failed", "base", "other", "asked_before", "taken_before", *MADE]
 )
 """Columns of the tables of pairs."""
-TABLES = ("products", "held", "answers")
 
 
 @dataclass(frozen=True)
@@ -43,30 +42,22 @@ class BoundOfferLearning:
     @property
     def product(self) -> str:
         """The column of a product's code."""
-        return id_of(self.model.products)
+        return self.model.products.code
 
     @property
     def tables(self) -> dict[str, Source]:
         """The tables beside the playbook's sources."""
-        return {name: getattr(self.model, name) for name in TABLES}
+        return self.model.tables
 
     @property
     def numbers(self) -> tuple[str, ...]:
         """Features that are numbers: of the customer, and of the pair."""
-        words = set(self.words)
-        return tuple(name for name in (*self.model.uses, *self.pairs) if name not in words)
+        return tuple(name for name in (*self.model.uses, *self.pairs) if name not in self.words)
 
     @property
     def words(self) -> tuple[str, ...]:
         """Features that are words."""
-        columns = self.book.model.business.sources[self.book.model.business.customers].columns
-        own = [name for name in self.model.uses if name in columns and columns[name].type in ("category", "text")]
-        return (*own, *(name for name, item in self.model.pairs.items() if item.kind == "word"))
-
-
-def id_of(source: Source) -> str:
-    """A source's first column of type id."""
-    return next((name for name, column in source.columns.items() if column.type == "id"), "")
+        return (*_words(self.book, self.model.uses), *(name for name, item in self.model.pairs.items() if item.kind == "word"))
 
 
 def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
@@ -75,13 +66,9 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
     if model is None:
         return None
     binder, at = Binder(book.loaded, book.as_of), ("learn", "offers")
-    params: dict[str, ParamValue] = {
-        "months": book.model.business.horizon_months,
-        **binder.params(book.model.params, "params"),
-    }
-    customer = id_of(book.model.business.sources[book.model.business.customers])
-    product = id_of(model.products)
-    columns = {*book.customer_columns, *book.features, *book.model.features.population}
+    params = _params(binder, book)
+    customer, product = book.code, model.products.code
+    columns = _known(book)
     if not product:
         binder.say("no column of type id", "give the product's code a column", *at, "products")
     for table in ("held", "answers"):
@@ -96,12 +83,7 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         binder.say(f"the name '{name}' is taken", "name the pair feature otherwise", *at, "pairs", name)
     for name in sorted(columns & set(model.products.columns)):
         binder.say(f"'{name}' is a column of products and of customers", "rename one", *at, "products", "columns", name)
-    ids = {name for source in book.model.business.sources.values() for name, column in source.columns.items() if column.type == "id"}
-    for name in model.uses:
-        if name not in columns:
-            binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
-        elif name in ids:
-            binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
+    _check_uses(binder, book, model.uses, *at)
     known = Scope(frozenset(columns | (set(model.products.columns) - {product})), {}, params)
     pairs = {name: binder.rule(item.value, known, *at, "pairs", name, "value") for name, item in model.pairs.items()}
     with_pairs = known.adding(model.pairs)
@@ -113,7 +95,7 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         )
 
     for name in model.fairness:
-        if name not in book.customer_columns or name in ids:
+        if name not in book.customer_columns or name in _codes(book):
             binder.say(f"no customer column '{name}'", "name one that is no code", *at, "fairness")
     features = {*model.uses, *model.pairs, *MADE}
     for name, reason in model.reasons.items():
@@ -150,8 +132,7 @@ class BoundActivityLearning:
     @property
     def words(self) -> tuple[str, ...]:
         """Features that are words."""
-        columns = self.book.model.business.sources[self.book.model.business.customers].columns
-        return tuple(name for name in self.model.uses if name in columns and columns[name].type in ("category", "text"))
+        return _words(self.book, self.model.uses)
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -167,20 +148,18 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
     binder, at = Binder(book.loaded, book.as_of), ("learn", "activity")
     source = book.model.business.sources[book.model.business.customers]
     label = source.columns.get(model.label)
-    if label is None or model.falls not in label.values:
-        binder.say(f"'{model.label}' is no customer column with the value '{model.falls}'", "name one", *at, "label")
-    known = {*book.customer_columns, *book.features, *book.model.features.population}
+    if label is None or not label.values:
+        binder.say(f"'{model.label}' is no customer column with known values", "name one", *at, "label")
+    elif model.falls not in label.values:
+        binder.say(f"'{model.falls}' is no value of '{model.label}'", f"one of {', '.join(label.values)}", *at, "falls")
+    _check_uses(binder, book, model.uses, *at)
     for name in model.uses:
-        if name not in known:
-            binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
-        elif name in source.columns and source.columns[name].type == "id":
-            binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
-        elif name == model.label or (name in book.features and model.label in book.roots(book.features[name])):
+        if name == model.label or (name in book.features and model.label in book.roots(book.features[name])):
             binder.say(f"'{name}' knows the label", "leave it out: it is what the model shall find out", *at, "uses")
     for reason, item in model.reasons.items():
         for name in (name for name in item.of if name not in model.uses):
             binder.say(f"unknown feature '{name}'", "one of `uses`", *at, "reasons", reason, "of")
-    params: dict[str, ParamValue] = {"months": book.model.business.horizon_months, **binder.params(book.model.params, "params")}
+    params = _params(binder, book)
     scope = Scope(frozenset(), {}, params)
     cost, saved = (float(evaluate(binder.rule(getattr(model, name), scope, *at, name), {}) or 0) for name in ("offer_cost", "margin_saved"))
     if not 0 < cost < saved:
@@ -188,3 +167,30 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return BoundActivityLearning(book, model, cost / saved)
+
+
+def _known(book: Bound) -> set[str]:
+    """What may be a feature: the customers' columns, and all that is computed of a customer."""
+    return {*book.customer_columns, *book.features, *book.model.features.population}
+
+
+def _codes(book: Bound) -> set[str]:
+    return {name for source in book.model.business.sources.values() for name, column in source.columns.items() if column.type == "id"}
+
+
+def _check_uses(binder: Binder, book: Bound, uses: list[str], *at: str) -> None:
+    known, codes = _known(book), _codes(book)
+    for name in uses:
+        if name not in known:
+            binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
+        elif name in codes:
+            binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
+
+
+def _words(book: Bound, uses: list[str]) -> tuple[str, ...]:
+    columns = book.model.business.sources[book.model.business.customers].columns
+    return tuple(name for name in uses if name in columns and columns[name].type in ("category", "text"))
+
+
+def _params(binder: Binder, book: Bound) -> dict[str, ParamValue]:
+    return {"months": book.model.business.horizon_months, **binder.params(book.model.params, "params")}

@@ -59,8 +59,13 @@ class OfferLearning(Strict):
     reasons: dict[Name, Reason] = {}
     fairness: list[Name] = Field([], description="customer columns by which the gate looks at segments; numbers by thirds")
     gate: Gate
-    model: Literal["popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend"] = "logistic"
+    model: Name = Field("logistic", description="a kind of model, or one of another package: `nextbest evaluate` tries them all")
     top: Annotated[int, Field(ge=1, description="recommendations per customer")] = 5
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        """The tables beside the playbook's sources, by name."""
+        return {"products": self.products, "held": self.held, "answers": self.answers}
 
 
 class RiskReason(Strict):

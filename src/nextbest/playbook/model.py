@@ -68,6 +68,11 @@ class Business(Strict):
     gap: Texts | None = Field(None, description="said of an offer where the customer holds nothing of its {category}")
     every_offer: EveryOffer = EveryOffer()
 
+    @property
+    def code(self) -> str:
+        """The column of a customer's code."""
+        return self.sources[self.customers].code
+
 
 class Payday(Strict):
     """When pay comes: near it are the days from so many before to so many after. In a month too short, its last day."""

@@ -28,3 +28,8 @@ class Source(Strict):
         "keep", description="what a negative amount means: a refund (keep), or a sign that repeats the direction"
     )
     direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")
+
+    @property
+    def code(self) -> str:
+        """The column of the code that the rows go by, the first of type id; '' where there is none."""
+        return next((name for name, column in self.columns.items() if column.type == "id"), "")

@@ -11,7 +11,6 @@ from nextbest.engines.base import Engine
 from nextbest.measure.randomisation import ALARM, mismatch
 from nextbest.messages.facts import PERIODS
 from nextbest.plan.stage import quote, text
-from nextbest.plan.staging import id_column
 from nextbest.playbook.bind import Bound, BoundOffer
 
 
@@ -99,18 +98,13 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
         return {"column": None, "rows": []}
     counted = ", ".join(f"count(*) filter (ranking[1] = {place})" for place in range(1, len(book.offers) + 1))
     rows = engine.rows(
-        f"select coalesce({quote(column)}, '?'), {counted} "
-        "from features join scored using (" + quote(_key(book)) + ") group by 1 order by 1"
+        f"select coalesce({quote(column)}, '?'), {counted} from features join scored using (" + quote(book.code) + ") group by 1 order by 1"
     )
     return {
         "column": column,
         "names": [_name(book, offer) for offer in book.offers],
         "rows": [{"group": row[0], "cells": [(value, value / (sum(row[1:]) or 1)) for value in row[1:]]} for row in rows],
     }
-
-
-def _key(book: Bound) -> str:
-    return id_column(book.model.business.sources[book.model.business.customers])
 
 
 def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
@@ -210,7 +204,7 @@ def _treatments(engine: Engine) -> list[tuple[str, str, int]]:
 
 def _samples(book: Bound) -> str:
     names = " ".join(f"when {place} then {text(_name(book, offer))}" for place, offer in enumerate(book.offers, 1))
-    key = quote(_key(book))
+    key = quote(book.code)
     nameless = "select *, substring(message, length(greet) + 1) as bare from messages where message is not null"
     return f"select case place {names} end, arg_min(upper(bare[1]) || bare[2:], {key}) from ({nameless}) group by 1 order by 1"
 

@@ -56,10 +56,12 @@ def activity(found: Trained) -> RenderableType:
     figures = found.card.figures
     rows = f"{found.card.rows} customers, {found.card.taken} of them fell"
     table = Table(title=f"{rows}; chosen: {found.card.model}; each figure on customers not seen", title_justify="left")
-    for name in ("figure", "mean", "sd over folds"):
+    splits = figures.get("hold_outs")
+    for name in ("figure", "mean", "sd over folds", *([f"over {splits['splits']} hold-outs"] if splits else [])):
         table.add_column(name)
     for name, label in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC"), ("f1", f"F1 from {figures['threshold']:.2f}"), ("brier", "Brier")):
-        table.add_row(label, f"{figures[name]['mean']:.3f}", f"{figures[name]['sd']:.3f}")
+        held = [f"{splits[name]['mean']:.3f} ± {splits[name]['sd']:.3f}"] if splits else []
+        table.add_row(label, f"{figures[name]['mean']:.3f}", f"{figures[name]['sd']:.3f}", *held)
     table.add_row("calibration error", f"{figures['calibration_error']:.3f}", "–")
     return table
 

@@ -16,9 +16,9 @@ def experiment(found: Experiment) -> RenderableType:
     for name, item in found.effects.items():
         arm = found.arms[name]
         table = Table(title=f"{name}: {arm.n} customers, mean {arm.mean:.5g}", title_justify="left", show_header=False)
-        relative = item.fixed
-        table.add_row("difference", _difference(item.fixed))
-        table.add_row("relative", f"{relative.relative:+.1%} ({relative.relative_low:+.1%} to {relative.relative_high:+.1%})")
+        effect = item.fixed
+        table.add_row("difference", _difference(effect))
+        table.add_row("relative", f"{effect.relative:+.1%} ({effect.relative_low:+.1%} to {effect.relative_high:+.1%})")
         if item.anytime:
             table.add_row("looked at often", _difference(item.anytime))
         if item.cuped:

@@ -15,42 +15,39 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import skops.io
-from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.files import find
-from nextbest.measure.ranking import calibration, calibration_error
 from nextbest.models import calibration as scales
-from nextbest.models.activity import Model, Table, at_threshold, folds
-from nextbest.models.base import Floats
-from nextbest.plan import features
+from nextbest.models.activity import Model, Table
 from nextbest.plan.stage import quote
-from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
-from nextbest.services.answers import customer_column
-from nextbest.services.decide import Progress, day_of, silent
+from nextbest.playbook.params import latest_start
+from nextbest.services.decide import day_of
 from nextbest.services.folder import written_whole
+from nextbest.services.judging import Judged, judge
 from nextbest.services.model_files import CARD, Card, read_card
+from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 
 PIPELINES, REST, PLAYBOOK = "pipelines.skops", "model.json", "playbook"
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """Types beyond skops' own list that our families hold. None runs code when it is read."""
-OUTER, HOLD_OUTS, LEAST = 5, 20, 50
-"""Outer folds; hold-out splits of a fifth; customers of either kind below which nothing can be judged."""
+LEAST = 50
+"""Customers of either kind below which nothing can be judged."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model of activity and its card, and every outer fold's figures."""
+    """A model of activity and its card, and how it was judged."""
 
     folder: Path
     card: Card
-    folds: pd.DataFrame
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,7 @@ def train_activity(
     *,
     out: str | Path,
     repeats: int = 1,
+    hold_outs: int = 0,
     as_of: date | str | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -77,11 +75,12 @@ def train_activity(
     """Train on the customers whose label is known, and write a model's folder.
 
     The figures of the card are of nested cross-validation, `repeats` times over: the family is chosen anew inside each fold.
+    `hold_outs`: so many splits that keep a fifth back stand beside it, to show how far a single one may stray.
     Raises PlaybookError, DataError, UsageError.
     """
     with _read(data, load(playbook), as_of, progress) as (learning, frame, reading):
         table = _labelled(learning, frame, reading)
-        outer, forecast = _judge(table, learning.threshold, repeats, seed, progress)
+        judged = judge(table, learning.threshold, repeats, hold_outs, seed, progress)
         progress("learning from all", 1, 1)
         model = Model.fitted(table, seed)
         card = Card(
@@ -96,7 +95,7 @@ def train_activity(
             products=[],
             rows=len(table.frame),
             taken=int(table.falls.sum()),
-            figures=_figures(outer, forecast, table, learning.threshold) | {"settings": model.settings},
+            figures=judged.figures() | {"threshold": learning.threshold, "settings": model.settings},
             cautions=CAUTIONS,
         )
         with written_whole(Path(out), mark=CARD) as scratch:
@@ -112,7 +111,7 @@ def train_activity(
             (scratch / REST).write_text(json.dumps(rest, ensure_ascii=False) + "\n", encoding="utf-8")
             (scratch / CARD).write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             write(learning.book.loaded, scratch / PLAYBOOK)
-        return Trained(Path(out), card, outer)
+        return Trained(Path(out), card, judged)
 
 
 CAUTIONS = [
@@ -148,21 +147,15 @@ def predict(
         rows = Table(frame, learning.numbers, learning.words).features
         probability = fitted.probability(rows)
         low, high = fitted.interval(rows, probability)
-        falls = at_threshold(probability, threshold)
+        falls = probability >= threshold
         words = _words(learning, rows, fitted.reasons(rows, seed), language or learning.book.model.business.languages[0])
-        code = customer_column(learning.book)
+        code = learning.book.code
         columns = {code: frame[code], "probability": probability, "falls": falls, "low": low, "high": high, **words}
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.part")
         pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), partial)
         partial.replace(target)
-        rejects = target.with_suffix(".rejects.parquet")
-        aside = bool(reading.engine.rows("select 1 from rejects limit 1"))
-        if aside:
-            reading.engine.export("from rejects order by all", rejects)
-        else:
-            rejects.unlink(missing_ok=True)
-        return Predicted(target, len(frame), int(falls.sum()), reading.problems, rejects if aside else None)
+        return Predicted(target, len(frame), int(falls.sum()), reading.listed(), reading.write_rejects(target))
 
 
 def _restored(folder: Path) -> tuple[Model, float]:
@@ -193,33 +186,17 @@ def _read(
     found = find(Path(data), {}, book.model.business.sources)
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
         reading = Reading(book, found, engine, Path(temp))
-        yield learning, _frame(book, learning, reading, engine, progress), reading
+        reading.features(progress)
+        names = list(dict.fromkeys([book.code, learning.model.label, *learning.model.uses]))
+        select = f"select {', '.join(map(quote, names))} from features cross join population order by {quote(book.code)}"
+        yield learning, engine.batches(select, 100_000).read_all().to_pandas(), reading
 
 
 def _a_day(loaded: Loaded) -> date:
-    """Where no table has dates any day does: the first on which every parameter has a value."""
-    model = loaded.model
-    if dated := [name for name, source in model.business.sources.items() if "date" in source.columns]:
+    """Where no table has dates any day does."""
+    if dated := [name for name, source in loaded.model.business.sources.items() if "date" in source.columns]:
         raise UsageError([Problem("as-of", f"{', '.join(dated)}: rows have dates", "say --as-of 2025-08-31")])
-    offers = (param for offer in model.offers.values() for param in offer.params.values())
-    return max(min(param.values) for param in (*model.params.values(), *offers))
-
-
-def _frame(book: Bound, learning: BoundActivityLearning, reading: Reading, engine: DuckDBEngine, progress: Progress) -> pd.DataFrame:
-    business = book.model.business
-    progress(f"reading {business.customers}", 1, len(business.sources))
-    reading.customers()
-    engine.create(features.left_alone(book))
-    for place, name in enumerate((name for name in business.sources if name != business.customers), 2):
-        progress(f"reading {name}", place, len(business.sources))
-        reading.activity(name)
-        engine.create(features.cells(book, name))
-    engine.create(features.features(book))
-    engine.create(features.population(book))
-    code = customer_column(book)
-    names = list(dict.fromkeys([code, learning.model.label, *learning.model.uses]))
-    select = f"select {', '.join(map(quote, names))} from features cross join population order by {quote(code)}"
-    return engine.batches(select, 100_000).read_all().to_pandas()
+    return latest_start(loaded.model)
 
 
 def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Reading) -> Table:
@@ -231,56 +208,8 @@ def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Rea
         source = learning.book.model.business.sources[learning.book.model.business.customers]
         known_words = ", ".join(source.columns[learning.model.label].values)
         fix = f"hand in {LEAST} of either or more, in the words {known_words}"
-        odd = [
-            Problem(item["table"], f"{item['rows']} rows {item['problem']} {item['column'] or ''}", item["advice"])
-            for item in reading.problems
-        ]
-        raise DataError([Problem(learning.model.label, what, fix), *odd])
+        raise DataError([Problem(learning.model.label, what, fix), *reading.odd()])
     return Table(frame[known].reset_index(drop=True), learning.numbers, learning.words, falls)
-
-
-def _judge(table: Table, threshold: float, repeats: int, seed: int, progress: Progress) -> tuple[pd.DataFrame, Floats]:
-    """Figures of every outer fold, and each row's mean forecast by models that did not see it."""
-    rows, forecast = [], np.zeros(len(table.frame))
-    for repeat in range(repeats):
-        for place, (learned, judged) in enumerate(folds(table, OUTER, seed + 1000 * (repeat + 1))):
-            progress(f"judging {repeat + 1}/{repeats}", place + 1, OUTER)
-            model = Model.fitted(table.rows(learned), seed)
-            probability = model.probability(table.features.iloc[judged])
-            forecast[judged] += probability / repeats
-            rows.append({"repeat": repeat, "family": model.family, **measured(table.falls[judged], probability, threshold)})
-    return pd.DataFrame(rows), forecast
-
-
-def measured(falls: Floats, probability: Floats, threshold: float) -> dict[str, float]:
-    """The figures of one split. F1 is of those who fall, at the threshold."""
-    return {
-        "f1": float(f1_score(falls, at_threshold(probability, threshold))),
-        "roc_auc": float(roc_auc_score(falls, probability)),
-        "pr_auc": float(average_precision_score(falls, probability)),
-        "brier": float(brier_score_loss(falls, probability)),
-    }
-
-
-def _figures(outer: pd.DataFrame, forecast: Floats, table: Table, threshold: float) -> dict[str, Any]:
-    names = ("f1", "roc_auc", "pr_auc", "brier")
-    figures: dict[str, Any] = {name: {"mean": float(outer[name].mean()), "sd": float(outer[name].std())} for name in names}
-    figures["calibration_error"] = calibration_error(table.falls, forecast)
-    figures["calibration"] = calibration(table.falls, forecast).to_dict("records")
-    figures["families"] = outer.family.value_counts().to_dict()
-    figures["threshold"] = threshold
-    return figures
-
-
-def hold_outs(table: Table, threshold: float, seed: int, families: Any = None) -> pd.DataFrame:
-    """Figures of 20 splits that keep a fifth back: how far a single favourable split may stray."""
-    rows = []
-    for place in range(HOLD_OUTS):
-        cut = StratifiedGroupKFold(OUTER, shuffle=True, random_state=seed + place)
-        learned, judged = next(iter(cut.split(table.frame, table.falls, table.copies())))
-        model = Model.fitted(table.rows(learned), seed, families)
-        rows.append(measured(table.falls[judged], model.probability(table.features.iloc[judged]), threshold))
-    return pd.DataFrame(rows)
 
 
 def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFrame, language: str) -> dict[str, Any]:

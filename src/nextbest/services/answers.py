@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, PlaybookError, Problem, UsageError
 from nextbest.intake.files import Found, find, to_utf8
 from nextbest.models.base import Pairs
-from nextbest.plan import features, pairs
+from nextbest.plan import pairs
 from nextbest.plan.cell import parsed
 from nextbest.plan.stage import quote
-from nextbest.plan.staging import id_column
-from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_offer_learning
+from nextbest.playbook.learning import OfferLearning
 from nextbest.playbook.load import Loaded, load
-from nextbest.services.decide import Progress, day_of, silent
+from nextbest.services.decide import day_of
+from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 
@@ -38,11 +40,6 @@ class Answers:
     reading: Reading
     products: list[str] = field(default_factory=list)
 
-    @property
-    def problems(self) -> list[dict[str, Any]]:
-        """What was found in the files: table, problem, column, rows, kept, advice."""
-        return self.reading.problems
-
     def answered(self) -> Pairs:
         """All answers. Raises DataError where there is nothing to learn from."""
         frame = self.engine.batches("from answered", BATCH).read_all().to_pandas()
@@ -50,18 +47,12 @@ class Answers:
         if taken == 0 or taken == len(frame):
             what = f"{len(frame)} answers, {taken} of them taken: nothing to learn from"
             fix = "hand in answers of customers who took an offer and of some who did not"
-            raise DataError([Problem("answers", what, fix), *self.left_out()])
+            raise DataError([Problem("answers", what, fix), *self.reading.odd()])
         return self._pairs(frame)
 
-    def left_out(self) -> list[Problem]:
-        """What was odd in the files, to be told where it may be the cause."""
-        found = listed(self.problems)
-        where = [f"{item['table']}.{item['column'] or ''}".rstrip(".") for item in found]
-        return [Problem(at, f"{item['rows']} rows {item['problem']}", item["advice"]) for at, item in zip(where, found, strict=True)]
-
-    def open(self, size: int = BATCH, where: str = "failed = ''") -> Iterator[Pairs]:
-        """The pairs that may be offered, so many at a time, by customer and product."""
-        for batch in self.engine.batches(f"select * from opened where {where}", size):
+    def open(self) -> Iterator[Pairs]:
+        """The pairs that may be offered, a batch at a time, by customer and product."""
+        for batch in self.engine.batches("select * from opened where failed = ''", BATCH):
             if batch.num_rows:
                 yield self._pairs(batch.to_pandas())
 
@@ -75,11 +66,12 @@ class Answers:
         return str(customer), str(product)
 
 
-def learns(loaded: Loaded) -> None:
-    """Raises UsageError where the playbook does not say what is learned."""
+def learns(loaded: Loaded) -> OfferLearning:
+    """What the playbook says is learned. Raises UsageError where it does not."""
     if loaded.model.learn is None or loaded.model.learn.offers is None:
         what = "has no learn.yaml with `offers`: it does not say where answers stand"
         raise UsageError([Problem(f"playbook '{loaded.model.business.name}'", what, "take the playbook `upsell` for an example")])
+    return loaded.model.learn.offers
 
 
 @contextmanager
@@ -96,8 +88,7 @@ def read_answers(
     Raises PlaybookError, DataError, UsageError.
     """
     loaded = load(playbook)
-    learns(loaded)
-    tables = {name: getattr(loaded.model.learn.offers, name) for name in ("products", "held", "answers")}  # type: ignore[union-attr]
+    tables = learns(loaded).tables
     optional = ("held",) if need_answers else ("held", "answers")
     found = find(Path(data), {}, {**loaded.model.business.sources, **tables}, optional)
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
@@ -106,7 +97,7 @@ def read_answers(
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
         made = Answers(learning, engine, reading)
-        _read(made, book, progress)
+        _read(made, progress)
         yield made
 
 
@@ -131,28 +122,16 @@ def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> d
     return latest
 
 
-def _read(made: Answers, book: Bound, progress: Progress) -> None:
-    business, reading, engine, learning = book.model.business, made.reading, made.engine, made.learning
-    activity = [name for name in business.sources if name != business.customers]
-    steps = len(activity) + 4
-    progress(f"reading {business.customers}", 1, steps)
-    reading.customers()
-    engine.create(features.left_alone(book))
-    for place, name in enumerate(activity, 2):
-        progress(f"reading {name}", place, steps)
-        reading.activity(name)
-        engine.create(features.cells(book, name))
-    progress("computing features", steps - 2, steps)
-    engine.create(features.features(book))
-    engine.create(features.population(book))
+def _read(made: Answers, progress: Progress) -> None:
+    reading, engine, learning = made.reading, made.engine, made.learning
+    steps = reading.features(progress, more=2)
     progress("reading answers", steps - 1, steps)
     reading.other("products", lambda rows: pairs.products(learning, rows))
     kind = reading.type_of(learning.product, "products_rows")
     engine.create(pairs.typed_products(learning, "products_rows", kind))
     for name in ("held", "answers"):
-        source = learning.tables[name]
-        reading.other(name, lambda rows, name=name: pairs.linked(learning, name, rows, reading.id_type, kind))  # type: ignore[misc]
-        engine.create(pairs.linked_table(source, name, f"{name}_rows"))
+        reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind))
+        engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
     made.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
     if not made.products:
         raise DataError([Problem("products", "no product is left", "check the products' codes")])
@@ -164,13 +143,3 @@ def _read(made: Answers, book: Bound, progress: Progress) -> None:
     except duckdb.Error as error:
         what = f"the rules of learn.yaml cannot be computed ({type(error).__name__})"
         raise PlaybookError([Problem("learn.yaml", what, "a rule mixes kinds of values, e.g. text and number")]) from error
-
-
-def listed(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Problems by table, the left out rows first."""
-    return sorted(problems, key=lambda item: (item["kept"], item["table"], item["problem"]))
-
-
-def customer_column(book: Bound) -> str:
-    """The column of a customer's code."""
-    return id_column(book.model.business.sources[book.model.business.customers])

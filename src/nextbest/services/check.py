@@ -16,13 +16,14 @@ from nextbest.messages.lint import breaks
 from nextbest.messages.locale import forms
 from nextbest.messages.render import PARTS
 from nextbest.messages.template import BUILT_IN, MONTH, literals, names
+from nextbest.models.base import known
 from nextbest.plan import candidates, contact, features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
-from nextbest.playbook.bind_learning import bound_activity_learning, bound_offer_learning
+from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning
 from nextbest.playbook.load import find, load
-from nextbest.playbook.model import Playbook
+from nextbest.playbook.params import latest_start
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Checked:
 def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checked:
     """Validate a playbook and run its worked examples. Raises PlaybookError with every problem found."""
     loaded = load(playbook)
-    book = bound(loaded, as_of or _latest_start(loaded.model))
-    bound_offer_learning(book)
+    book = bound(loaded, as_of or latest_start(loaded.model))
+    learning = bound_offer_learning(book)
     bound_activity_learning(book)
-    problems = [*examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
+    problems = [*(_model(learning) if learning else []), *examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
     if not any(isinstance(problem, _Unwritable) for problem in problems):
         problems += _types(book)
     if problems:
@@ -59,10 +60,9 @@ def copy(playbook: str | Path, folder: str | Path) -> Path:
     return target
 
 
-def _latest_start(model: Playbook) -> date:
-    """A day on which every parameter has a value: the latest on which a first value starts."""
-    offers = (param for offer in model.offers.values() for param in offer.params.values())
-    return max(min(param.values) for param in (*model.params.values(), *offers))
+def _model(learning: BoundOfferLearning) -> list[Problem]:
+    name, where = learning.model.model, learning.book.loaded.where("learn", "offers", "model")
+    return [] if name in known() else [Problem(where, f"there is no model '{name}'", f"one of {', '.join(known())}")]
 
 
 class _Unwritable(Problem):
@@ -174,7 +174,7 @@ def _types(book: Bound) -> list[Problem]:
             connection.execute(f"create table {quote(name)} ({columns}{activity})")
         for name, kinds in (("history", contact.HISTORY), ("suppressions", contact.SUPPRESSIONS)):
             listed = ", ".join(f"{quote(column)} {kind}" for column, kind in kinds.items())
-            connection.execute(f"create table {name} ({contact.key_of(book)} varchar, {listed})")
+            connection.execute(f"create table {name} ({quote(book.code)} varchar, {listed})")
         sums = [features.left_alone(book), *_sums(book)]
         moments: contact.Moments = {lane: {None: 0} for lane in book.model.contact.lanes}
         policy = [contact.events(book, 0), contact.planned(book, moments), contact.holding(book), contact.contacted(book, moments)]

@@ -30,17 +30,11 @@ from nextbest.run import Run
 from nextbest.services.folder import written_whole
 from nextbest.services.job import Job
 from nextbest.services.memory import Memory
+from nextbest.services.progress import Progress, silent
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 from nextbest.store.workspace import Workspace
-
-Progress = Callable[[str, int, int], None]
-"""Called as each stage begins: its title, its place, how many there are."""
-
-
-def silent(title: str, place: int, of: int) -> None:
-    """Progress that shows nothing."""
 
 
 def decide(

@@ -9,12 +9,12 @@ from typing import Any
 import duckdb
 
 from nextbest.plan.stage import quote, text
-from nextbest.plan.staging import id_column
 from nextbest.playbook.load import load
 from nextbest.playbook.model import Playbook
 from nextbest.report.diff import write_diff
-from nextbest.services.decide import Progress, decide, silent
+from nextbest.services.decide import decide
 from nextbest.services.folder import written_whole
+from nextbest.services.progress import Progress, silent
 from nextbest.settings import Settings
 
 MOST_MOVES = 15
@@ -67,7 +67,7 @@ def diff(old: str | Path, new: str | Path, data: str | Path, *, as_of: date | st
 
 def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, model: Playbook) -> None:
     """Grain: one customer of the run, with the first offer's figures and the text."""
-    key = id_column(model.business.sources[model.business.customers])
+    key = model.business.code
     levers = " ".join(f"when {text(offer)} then {item.lever}" for offer, item in model.offers.items())
     connection.execute(
         f"""create table {name} as
@@ -118,7 +118,7 @@ from changes where changed group by 1, 2 order by customers desc, old, new limit
     groups, group_reach = [], []
     if column is not None:
         features = f"read_parquet({text(str(folder / 'features.parquet'))})"
-        key = id_column(model.business.sources[model.business.customers])
+        key = model.business.code
         groups = rows(
             f"""select coalesce({quote(column)}, '?') as "group", count(*) as customers, count(*) filter (changed) as changed,
   cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nextbest.arrays import Floats
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.frame import read_frame
 from nextbest.measure.ranking import (
     Figure,
     auc,
@@ -21,11 +23,10 @@ from nextbest.measure.ranking import (
     spread,
     weighted_interval,
 )
-from nextbest.models.base import Floats, Pairs, make
-from nextbest.services.answers import Answers, customer_column, read_answers
-from nextbest.services.decide import Progress, silent
+from nextbest.models.base import BUILT_IN, Pairs, make
+from nextbest.services.answers import Answers, read_answers
+from nextbest.services.progress import Progress, silent
 
-DEFAULT = ("popularity", "heuristic", "collaborative", "logistic", "boosting", "ranker", "blend")
 SPLIT, GIVEN = "the last round, learned from those before it", "labels given, learned from all answers"
 
 
@@ -84,7 +85,7 @@ def evaluate(
     data: str | Path,
     playbook: str | Path = "upsell",
     *,
-    models: Sequence[str] = DEFAULT,
+    models: Sequence[str] = BUILT_IN,
     labels: str | Path | None = None,
     truth: str | Path | None = None,
     k: int | None = None,
@@ -98,14 +99,14 @@ def evaluate(
     product, and the answer) they learn from all answers and are judged on it. `truth` (customer, product, true_score) is never
     shown to a model: it only gives the figure that nobody can beat. Raises PlaybookError, DataError, UsageError.
     """
+    made = {name: make(name) for name in models}
     with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
         k, pairs = k or answers.learning.model.top, answers.answered()
         learned, judged = split(pairs) if labels is None else (pairs, _labelled(answers, Path(labels)))
         score = _truth(answers, judged, Path(truth)) if truth else None
         found = []
-        for place, name in enumerate(models, 1):
-            progress(f"learning {name}", place, len(models))
-            model = make(name)
+        for place, (name, model) in enumerate(made.items(), 1):
+            progress(f"learning {name}", place, len(made))
             model.fit(learned, seed)
             found.append(judge(name, judged, model.propensity(judged), k, answers.products, seed, against_time=labels is None))
         best = None
@@ -150,12 +151,8 @@ def split(pairs: Pairs) -> tuple[Pairs, Pairs]:
 
 def _read(path: Path, answers: Answers, value: str) -> pd.DataFrame:
     """A table of customer, product and a value, codes as the answers have them. Raises DataError."""
-    codes = {customer_column(answers.learning.book): "customer", answers.learning.product: "product"}
-    try:
-        kinds = dict.fromkeys(codes, str)
-        table = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path, dtype=kinds)
-    except (OSError, ValueError):
-        raise DataError([Problem(path.name, "not a table that can be read", "name a CSV (UTF-8) or Parquet file")]) from None
+    codes = {answers.learning.book.code: "customer", answers.learning.product: "product"}
+    table = read_frame(path, dict.fromkeys(codes, str))
     if missing := [column for column in (*codes, value) if column not in table.columns]:
         raise DataError([Problem(path.name, f"needs the columns {', '.join(missing)}", f"it has {', '.join(map(str, table.columns))}")])
     table = table.rename(columns={**codes, value: "value"})[["customer", "product", "value"]]

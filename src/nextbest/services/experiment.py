@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.frame import PARQUET
 from nextbest.measure.experiments import Arm, Reading, holm, read, sample_ratio, shrunken
 from nextbest.measure.randomisation import ALARM
 from nextbest.plan.stage import quote, text
@@ -84,7 +85,7 @@ def _sums(
     """Arm, segment, and the sums, by arm and segment."""
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")])
-    scan = f"read_parquet({text(str(path))})" if path.suffix in (".parquet", ".pq") else f"read_csv({text(str(path))})"
+    scan = f"read_parquet({text(str(path))})" if path.suffix in PARQUET else f"read_csv({text(str(path))})"
     with duckdb.connect() as connection:
         try:
             columns = {str(row[0]) for row in connection.execute(f"describe select * from {scan}").fetchall()}

@@ -32,7 +32,7 @@ class Job:
     @property
     def key(self) -> str:
         """The customer's code, quoted."""
-        return contact.key_of(self.book)
+        return quote(self.book.code)
 
     @property
     def seconds(self) -> int:

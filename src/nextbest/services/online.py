@@ -91,7 +91,7 @@ class Online:
         for name, source in business.sources.items():
             engine.fill(_table(name), {**dict.fromkeys(source.columns, "varchar"), FILE_COLUMN: "varchar"}, posted[name])
         reading = _Posted(book, Found((), (), {}), engine, Path(self._folder.name))
-        key = staging.id_column(business.sources[business.customers])
+        key = book.code
         code = code_of(posted[business.customers][0][key] or "")
         memory = self._memory(posted, moment, code, record)
         if memory:
@@ -163,14 +163,14 @@ def named_rows(book: Bound, rows: Rows) -> dict[str, list[dict[str, str | None]]
         problems += _missing(name, source, named[name])
     if len(rows.get(business.customers, [])) != 1:
         problems.append(Problem(business.customers, "not exactly one row", "post the one customer to decide for"))
-    key = staging.id_column(business.sources[business.customers])
+    key = book.code
     if not problems and not (named[business.customers][0].get(key) or "").strip():
         problems.append(Problem(f"{business.customers}.{key}", "is empty", "fill in the customer's code"))
     if problems:
         raise DataError(problems)
     code = named[business.customers][0][key]
     for name, source in business.sources.items():  # rows of one customer need not repeat whose they are
-        own = staging.id_column(source)
+        own = source.code
         named[name] = [{**row, own: row.get(own) or code} for row in named[name]]
     return named
 

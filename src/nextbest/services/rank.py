@@ -13,9 +13,9 @@ from nextbest.errors import DataError, Problem, UsageError
 from nextbest.models.base import Model, Pairs, make
 from nextbest.models.reasons import reasons
 from nextbest.plan.stage import quote, text
-from nextbest.services.answers import Answers, customer_column, listed, read_answers
-from nextbest.services.decide import Progress, silent
+from nextbest.services.answers import Answers, read_answers
 from nextbest.services.model_files import Card, read_card, read_model
+from nextbest.services.progress import Progress, silent
 from nextbest.settings import Settings
 
 
@@ -51,6 +51,7 @@ def rank(
     `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
     """
     trained, card = _trained(model)
+    named = make(model) if isinstance(model, str) and card is None else None  # one that is not there is told before anything is read
     target, first = Path(out), Path(recommend) if recommend else None
     for path in (target, *([first] if first else [])):
         if path.is_dir() or path.suffix not in (".parquet", ".csv"):
@@ -65,11 +66,11 @@ def rank(
             _fits(card, answers)
         if trained is None:
             progress(f"learning {name}", 1, 2)
-            trained = make(name)
+            trained = named or make(name)
             trained.fit(answers.answered(), seed)
         if not answers.engine.rows("select 1 from opened where failed = '' limit 1"):
             fix = "check incomes, requirements, and what is held"
-            raise DataError([Problem("customers", "no product may be offered to anyone", fix), *answers.left_out()])
+            raise DataError([Problem("customers", "no product may be offered to anyone", fix), *answers.reading.odd()])
         progress("ranking", 2, 2)
         ranked = _Ranked(answers, trained, Path(temp), explain=first is not None)
         ranked.score()
@@ -77,14 +78,8 @@ def rank(
         ranked.write(target)
         if first:
             ranked.recommend(first)
-        rejects = target.with_suffix(".rejects.parquet")
-        kept_aside = bool(answers.engine.rows("select 1 from rejects limit 1"))
-        if kept_aside:
-            answers.engine.export("from rejects order by all", rejects)
-        else:
-            rejects.unlink(missing_ok=True)
-        day = answers.learning.book.as_of
-        return Ranking(target, customers, pairs, name, day, listed(answers.problems), rejects if kept_aside else None)
+        reading, day = answers.reading, answers.learning.book.as_of
+        return Ranking(target, customers, pairs, name, day, reading.listed(), reading.write_rejects(target))
 
 
 def _trained(model: str | Path | None) -> tuple[Model | None, Card | None]:
@@ -124,10 +119,8 @@ class _Ranked:
             table = self._scored(batch, codes)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
-        if writer is None:
-            pq.write_table(pa.schema([*codes, pa.field("score", pa.float64())]).empty_table(), path)
-        else:
-            writer.close()
+        assert writer is not None  # that something may be offered was looked at before
+        writer.close()
         by = "row_number() over (partition by customer order by score desc, product)"
         self.answers.engine.execute(
             f"create or replace view ranked as select customer, product, score, {by} as rank, * exclude (customer, product, score) "
@@ -156,7 +149,7 @@ class _Ranked:
         self._export(columns, f"where rank <= {self.answers.learning.model.top}", out)
 
     def _export(self, columns: str, where: str, out: Path) -> None:
-        customer, product = quote(customer_column(self.answers.learning.book)), quote(self.answers.learning.product)
+        customer, product = quote(self.answers.learning.book.code), quote(self.answers.learning.product)
         renamed = columns.replace("customer, product", f"customer as {customer}, product as {product}", 1)
         partial = out.with_name(f".{out.stem}.part{out.suffix}")
         self.answers.engine.export(f"select {renamed} from ranked {where} order by ranked.customer, ranked.rank", partial)

@@ -10,10 +10,11 @@ import duckdb
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, Problem
 from nextbest.intake.files import Found, to_utf8
-from nextbest.plan import staging
+from nextbest.plan import features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.sources import Source
+from nextbest.services.progress import Progress
 
 _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
   cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
@@ -48,8 +49,7 @@ class Reading:
     @property
     def key(self) -> str:
         """The customer's code, quoted."""
-        business = self.book.model.business
-        return quote(staging.id_column(business.sources[business.customers]))
+        return quote(self.book.code)
 
     def _rows_of(self, name: str) -> str:
         source = self.sources[name]
@@ -73,7 +73,7 @@ class Reading:
         rows = staging.customers(self.book, self._rows_of(name), self.remembered)
         staged = f"{name}_rows"
         self._stage(name, staged, rows)
-        self.id_type = self.type_of(staging.id_column(self.sources[name]), staged)
+        self.id_type = self.type_of(self.sources[name].code, staged)
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
         rejected = self._note(name, staged, rows)
@@ -97,6 +97,43 @@ class Reading:
         if read and rejected == read:
             why = ", ".join(f"{item['rows']} {item['problem']}" for item in self.problems if item["table"] == name and not item["kept"])
             raise DataError([Problem(name, f"every row would be left out: {why}", "check the as-of day, the codes and the formats")])
+
+    def features(self, progress: Progress, more: int = 0) -> int:
+        """Everything read and summed up: the tables `features` and `population`. `more`: steps that follow; returns how many there are."""
+        business = self.book.model.business
+        activity = [name for name in business.sources if name != business.customers]
+        steps = len(activity) + 2 + more
+        progress(f"reading {business.customers}", 1, steps)
+        self.customers()
+        self.engine.create(features.left_alone(self.book))
+        for place, name in enumerate(activity, 2):
+            progress(f"reading {name}", place, steps)
+            self.activity(name)
+            self.engine.create(features.cells(self.book, name))
+        progress("computing features", steps - more, steps)
+        self.engine.create(features.features(self.book))
+        self.engine.create(features.population(self.book))
+        return steps
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The problems by table, the left out rows first."""
+        return sorted(self.problems, key=lambda item: (item["kept"], item["table"], item["problem"]))
+
+    def odd(self) -> list[Problem]:
+        """The problems in words, to be told where they may be the cause of another."""
+        return [
+            Problem(f"{item['table']}.{item['column'] or ''}".rstrip("."), f"{item['rows']} rows {item['problem']}", item["advice"])
+            for item in self.listed()
+        ]
+
+    def write_rejects(self, beside: Path) -> Path | None:
+        """Keep the odd rows in `<beside>.rejects.parquet`, None where there are none; an earlier file goes."""
+        path = beside.with_suffix(".rejects.parquet")
+        if not self.engine.rows("select 1 from rejects limit 1"):
+            path.unlink(missing_ok=True)
+            return None
+        self.engine.export("from rejects order by all", path)
+        return path
 
     def other(self, name: str, rows: Callable[[str], str]) -> None:
         """Another table, as `<name>_rows`: `rows` makes of a SELECT of typed rows one with `problem`."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import duckdb
 
 from nextbest.plan.stage import quote, text
-from nextbest.plan.staging import id_column
 from nextbest.run import Run
 from nextbest.services.left_out import NOBODY, LeftOut, kept
 
@@ -107,7 +106,7 @@ def odd_rows(run: Run, left_out: LeftOut = NOBODY) -> list[dict[str, Any]]:
 def code_in_row(run: Run) -> str:
     """SQL: the customer's code in a rejected row, null in one that could not be split into cells."""
     sources = run.book.model.business.sources.values()
-    keys = dict.fromkeys(id_column(source) for source in sources)
+    keys = dict.fromkeys(source.code for source in sources)
     return f"case when json_valid(row) then coalesce({', '.join(f'row ->> {text(key)}' for key in keys)}, null) end"
 
 
@@ -139,8 +138,7 @@ def _listed(connection: duckdb.DuckDBPyConnection, run: Run, chosen: Chosen, lef
 
 
 def _key(run: Run) -> str:
-    business = run.book.model.business
-    return quote(id_column(business.sources[business.customers]))
+    return quote(run.book.code)
 
 
 def _table(run: Run, name: str) -> str:

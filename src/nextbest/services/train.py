@@ -11,10 +11,10 @@ from nextbest.measure.gate import Verdict, gate, thirds
 from nextbest.models.base import Pairs, make
 from nextbest.models.leaks import leaks
 from nextbest.services.answers import Answers, read_answers
-from nextbest.services.decide import Progress, silent
 from nextbest.services.evaluate import split
 from nextbest.services.folder import written_whole
 from nextbest.services.model_files import CARD, Card, read_card, write_model
+from nextbest.services.progress import Progress, silent
 
 GATES, BASELINE = "gates", "popularity"
 
@@ -46,6 +46,8 @@ def train(
     """
     folder = Path(out)
     champion = _in_charge(folder)
+    if model is not None:
+        make(model)  # one that is not there is told before anything is read
     with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
         learning, pairs = answers.learning, answers.answered()
         if suspects := leaks(pairs):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.frame import read_frame
 from nextbest.measure import uplift as measure
 from nextbest.measure.ranking import Figure
 from nextbest.models.uplift import KINDS, crossfit, table
@@ -43,12 +44,7 @@ def uplift(
     `response` orders by the outcome of the treated, as a plain response model would. Raises DataError, UsageError.
     """
     path = Path(file)
-    try:
-        frame = pd.read_parquet(path) if path.suffix in (".parquet", ".pq") else pd.read_csv(path)
-    except FileNotFoundError:
-        raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")]) from None
-    except (OSError, ValueError):
-        raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
+    frame = read_frame(path)
     if missing := [name for name in (treatment, outcome, *leave_out) if name not in frame]:
         raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", f"it has {', '.join(map(str, frame.columns))}")])
     frame = frame[frame[treatment].notna()]
