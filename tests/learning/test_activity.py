@@ -9,6 +9,7 @@ import pytest
 import skops.io
 from typer.testing import CliRunner
 
+import nextbest
 from nextbest.cli import app
 from nextbest.models import activity
 from nextbest.models.activity import Model, Table, folds
@@ -106,6 +107,16 @@ def test_codes_and_the_order_of_rows_change_nothing(trained, tmp_path):
     known, found = pd.read_parquet(folder / "known.parquet"), pd.read_parquet(tmp_path / "p.parquet")
     turned = found.assign(id=9000 - found.id).sort_values("id").reset_index(drop=True)
     np.testing.assert_allclose(turned.probability, known.probability)
+
+
+def test_the_risk_of_each_customer_stands_among_the_features_of_a_run(trained, tmp_path):
+    folder, _ = trained
+    nextbest.decide(folder / "shop", "shop", as_of="2025-08-31", out=tmp_path / "out", models=[folder / "model"])
+    features = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("id")
+    known = pd.read_parquet(folder / "known.parquet").set_index("id").probability
+    pd.testing.assert_series_equal(features.risk, known, check_names=False)
+    at_risk = (known >= 240 / 500) & (features.promo_share >= 0.6)
+    assert 0 < at_risk.sum() < len(known) and (features.promotions_at_risk == at_risk).all()
 
 
 def test_an_impossible_revenue_and_slips_of_the_pen_are_told(trained, tmp_path):

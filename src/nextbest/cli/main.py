@@ -16,11 +16,11 @@ from nextbest.errors import Problem, UsageError
 from nextbest.report import console as show
 from nextbest.run import Run
 from nextbest.services import check as check_service
-from nextbest.services.decide import day_of
 from nextbest.services.decide import decide as decide_service
 from nextbest.services.diff import diff as diff_service
 from nextbest.services.explain import explain as explain_service
 from nextbest.services.lint import lint as lint_service
+from nextbest.services.moment import day_of
 from nextbest.services.schema import schema as schema_service
 from nextbest.services.score import score as score_service
 from nextbest.services.synth import synth as synth_service
@@ -65,6 +65,7 @@ def decide(
     table: Annotated[list[str] | None, typer.Option(help="a table's file, NAME=PATH; may be repeated")] = None,
     workspace: Workspace = None,
     at: Annotated[str | None, typer.Option(help="from when messages may go out, e.g. 2025-09-01T10:00 [default: the day after]")] = None,
+    model: Annotated[list[Path] | None, typer.Option(help="a folder that `train` wrote, whose forecasts rules may name")] = None,
     seed: Annotated[int, typer.Option(help="recorded with the run; nothing is drawn by chance yet")] = 0,
 ) -> None:
     """Decide for every customer: offers, reasons, benefit and message."""
@@ -74,7 +75,16 @@ def decide(
             raise UsageError([Problem("decide", "no data", "name a folder, or --table NAME=PATH for each table")])
         with bar() as report:
             run = decide_service(
-                data, playbook, as_of=day, out=out_folder, tables=tables, workspace=workspace, at=at, seed=seed, progress=report
+                data,
+                playbook,
+                as_of=day,
+                out=out_folder,
+                tables=tables,
+                workspace=workspace,
+                at=at,
+                seed=seed,
+                models=model or (),
+                progress=report,
             )
         out.print(show.summary(run))
         out.print(

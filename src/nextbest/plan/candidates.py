@@ -109,7 +109,9 @@ def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
         f"{_failed(offer.eligible)} as {_col(offer, 'eligibility_failed')}",
         f"{_failed(offer.suitable)} as {_col(offer, 'suitability_failed')}",
     ]
-    named = {column.name for column in tree(bound.score).find_all(exp.Column)}
+    named = {column.name for rule in (bound.score, bound.propensity) for column in tree(rule).find_all(exp.Column)}
+    if "learned" in named:
+        items.append(f"cast({sql(offer.learned, 'duckdb') if offer.learned else 'null'} as double) as {_col(offer, 'learned')}")
     if "typical" in named:
         items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {_col(offer, 'typical')}")
     if "gap" in named or bound.model.business.gap:

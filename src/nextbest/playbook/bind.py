@@ -57,6 +57,7 @@ class BoundOffer:
     facts: dict[str, Rule]
     parts: dict[str, list[BoundOption]]
     own_signals: dict[str, Rule]
+    learned: Rule | None
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ class Bound:
         for offer in self.offers:
             for group in (offer.eligible, offer.suitable, offer.terms, offer.facts, offer.own_signals):
                 yield from group.values()
-            yield from (rule for rule in (offer.cap, offer.today) if rule)
+            yield from (rule for rule in (offer.cap, offer.today, offer.learned) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
 
     def cells(self) -> dict[str, list[Cell]]:
@@ -212,7 +213,7 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             binder.say,
         ),
         propensity=binder.rule(
-            business.arbitration.propensity, Scope(frozenset({"evidence"}), {}, params), "business", "arbitration", "propensity"
+            business.arbitration.propensity, Scope(frozenset({"evidence", "learned"}), {}, params), "business", "arbitration", "propensity"
         ),
         score=binder.rule(
             business.arbitration.score,
@@ -287,6 +288,7 @@ def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:
         facts=_each(messages.facts, fact),
         parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
         own_signals=own_signals,
+        learned=binder.rule(offer.learned, scope, *path, "learned") if offer.learned is not None else None,
     )
 
 

@@ -97,6 +97,11 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
     for name in model.fairness:
         if name not in book.customer_columns or name in _codes(book):
             binder.say(f"no customer column '{name}'", "name one that is no code", *at, "fairness")
+    if model.fills:
+        if model.fills.by not in model.products.columns:
+            binder.say(f"no products' column '{model.fills.by}'", "name one", *at, "fills", "by")
+        for filled in model.fills.columns.values():
+            _check_fills(binder, book, filled, model.uses, *at, "fills", "columns")
     features = {*model.uses, *model.pairs, *MADE}
     for name, reason in model.reasons.items():
         for item in (item for item in reason.of if item not in features):
@@ -156,6 +161,8 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
     for name in model.uses:
         if name == model.label or (name in book.features and model.label in book.roots(book.features[name])):
             binder.say(f"'{name}' knows the label", "leave it out: it is what the model shall find out", *at, "uses")
+    if model.fills:
+        _check_fills(binder, book, model.fills, model.uses, *at, "fills")
     for reason, item in model.reasons.items():
         for name in (name for name in item.of if name not in model.uses):
             binder.say(f"unknown feature '{name}'", "one of `uses`", *at, "reasons", reason, "of")
@@ -185,6 +192,16 @@ def _check_uses(binder: Binder, book: Bound, uses: list[str], *at: str) -> None:
             binder.say(f"unknown feature '{name}'", "name a customer column or a feature", *at, "uses")
         elif name in codes:
             binder.say(f"'{name}' is a code", "codes are never features: they would be learned by heart", *at, "uses")
+
+
+def _check_fills(binder: Binder, book: Bound, column: str, uses: list[str], *at: str) -> None:
+    """What a model fills is a number of the customers, and nothing that it learns from."""
+    declared = book.model.business.sources[book.model.business.customers].columns.get(column)
+    if declared is None or declared.type != "number":
+        binder.say(f"'{column}' is no customer column of type number", "declare it in playbook.yaml: {type: number, min: 0, max: 1}", *at)
+    for name in uses:
+        if name == column or (name in book.features and column in book.roots(book.features[name])):
+            binder.say(f"'{name}' is what the model itself fills", "leave it out of `uses`", *at)
 
 
 def _words(book: Bound, uses: list[str]) -> tuple[str, ...]:

@@ -44,6 +44,16 @@ class Gate(Strict):
     smallest_segment: Expression = Field(description="customers; smaller segments are not judged")
 
 
+class Fills(Strict):
+    """Where `decide --model` writes what a model of offers says, so that rules can name it."""
+
+    by: Name = Field(description="the products' column of kinds")
+    columns: Annotated[dict[str, Name], Field(min_length=1)] = Field(
+        description="kind → customer column: the highest probability among the products of that kind that may be offered, 0 where none "
+        "may. What a file brings in the column goes before it"
+    )
+
+
 class OfferLearning(Strict):
     """Who takes which product. The tables share the customers' code and the products' code by the same column names."""
 
@@ -61,6 +71,7 @@ class OfferLearning(Strict):
     gate: Gate
     model: Name = Field("logistic", description="a kind of model, or one of another package: `nextbest evaluate` tries them all")
     top: Annotated[int, Field(ge=1, description="recommendations per customer")] = 5
+    fills: Fills | None = None
 
     @property
     def tables(self) -> dict[str, Source]:
@@ -85,6 +96,9 @@ class ActivityLearning(Strict):
     offer_cost: Expression = Field(description="what it costs to try to keep a customer, over parameters only")
     margin_saved: Expression = Field(description="what a customer who is kept earns, over parameters only")
     reasons: dict[Name, RiskReason] = {}
+    fills: Name | None = Field(
+        None, description="customer column that `decide --model` fills with the probability; what a file brings in it goes before"
+    )
 
 
 class Learn(Strict):

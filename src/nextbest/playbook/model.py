@@ -14,7 +14,7 @@ from nextbest.playbook.speech import Channel, Voice
 class Arbitration(Strict):
     """How evidence and benefit become one ranking. Each is an expression over what stands before it."""
 
-    propensity: Expression = Field(description="over `evidence`: probability-like, 0 to 1")
+    propensity: Expression = Field(description="over `evidence`, and `learned` (an offer's own, unknown without a model): 0 to 1")
     score: Expression = Field(
         description="over `propensity`, `evidence`, `benefit`, `lever`, `typical` (1 in a segment that names the offer, else 0) "
         "and `gap` (1 where the customer holds nothing of the offer's category, else 0)"
@@ -194,6 +194,7 @@ class Offer(Strict):
     attribution: Expression | None = Field(None, description="days in which an answer counts for a contact")
     holdout: Expression = Field(0, description="share of customers never offered this, to measure against")
     lever: float = Field(1.0, description="a business weight; 1 is neutral")
+    learned: Expression | None = Field(None, description="what a model says of it, 0 to 1: the customer column that learn.yaml fills")
     params: dict[Name, Param] = {}
     eligible: dict[Name, Condition] = {}
     suitable: dict[Name, Condition] = {}

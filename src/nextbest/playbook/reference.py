@@ -88,7 +88,8 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
     model = offer.model
     row = with_own_signals(offer, row)
     evidence = model.evidence.prior + sum(points * row[signal] for signal, points in model.evidence.signals.items())
-    propensity = evaluate(bound.propensity, {"evidence": evidence})
+    learned = evaluate(offer.learned, row) if offer.learned else None
+    propensity = evaluate(bound.propensity, {"evidence": evidence, "learned": learned})
     typical = any(row[name] for name, segment in bound.model.segments.items() if offer.id in segment.offers)
     held = row.get(cell(HOLDS, model.category), 0.0)
     values = {

@@ -2,6 +2,7 @@
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -67,7 +68,7 @@ def _problems(problems: list[dict[str, object]]) -> Table:
 
 def explanation(item: Explanation) -> RenderableType:
     """One customer's whole decision."""
-    who = ", ".join(f"{name} {escape(str(value))}" for name, value in item.profile.items())
+    who = ", ".join(f"{name} {_plain(value)}" for name, value in item.profile.items())
     message = escape(item.message or f"no message: {item.withheld}")
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
     head = Panel(
@@ -79,6 +80,10 @@ def explanation(item: Explanation) -> RenderableType:
     if item.gaps:
         who += f"; nothing yet in {escape(', '.join(item.gaps))}"
     return Group(f"[dim]{who}[/dim]", head, *(_offer(offer, item.currency) for offer in item.offers))
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else escape(str(value))
 
 
 def _offer(offer: OfferExplained, currency: str) -> RenderableType:
@@ -99,6 +104,8 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
     for term in offer.terms:
         if term.amount:
             table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(_behind(term, currency)))
+    if offer.learned is not None:
+        table.add_row("model", "what a trained model says of it", f"{offer.learned:.3f}", "")
     for signal in offer.signals:
         table.add_row("evidence", escape(signal.meaning), f"{signal.points:+.2f} of {signal.most:+.1f}", f"strength {signal.strength:.2f}")
     for change in offer.change:

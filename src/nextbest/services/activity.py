@@ -26,10 +26,10 @@ from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
 from nextbest.playbook.params import latest_start
-from nextbest.services.decide import day_of
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
 from nextbest.services.model_files import CARD, Card, read_card
+from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
@@ -137,7 +137,7 @@ def predict(
     Odd rows are kept aside in `<out>.rejects.parquet`. Raises PlaybookError, DataError, UsageError.
     """
     folder, target = Path(model), Path(out)
-    fitted, threshold = _restored(folder)
+    fitted, threshold = read_activity(folder)
     if target.is_dir() or target.suffix != ".parquet":
         raise UsageError([Problem(str(target), "no .parquet file", "name one")])
     with _read(data, load(folder / PLAYBOOK), as_of or read_card(folder).as_of, progress) as (learning, frame, reading):
@@ -158,7 +158,8 @@ def predict(
         return Predicted(target, len(frame), int(falls.sum()), reading.listed(), reading.write_rejects(target))
 
 
-def _restored(folder: Path) -> tuple[Model, float]:
+def read_activity(folder: Path) -> tuple[Model, float]:
+    """The fitted model, and the probability from which on an offer is worth its cost. Raises UsageError."""
     card = read_card(folder)
     if card.task != "activity":
         raise UsageError([Problem(str(folder), f"is a model of {card.task}, not of activity", "train with --task activity")])
@@ -187,9 +188,14 @@ def _read(
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
         reading = Reading(book, found, engine, Path(temp))
         reading.features(progress)
-        names = list(dict.fromkeys([book.code, learning.model.label, *learning.model.uses]))
-        select = f"select {', '.join(map(quote, names))} from features cross join population order by {quote(book.code)}"
-        yield learning, engine.batches(select, 100_000).read_all().to_pandas(), reading
+        yield learning, engine.batches(rows_of(learning), 100_000).read_all().to_pandas(), reading
+
+
+def rows_of(learning: BoundActivityLearning) -> str:
+    """SQL over `features` and `population`: the code, the label and the model's features. Grain: one customer, by code."""
+    code = learning.book.code
+    names = dict.fromkeys([code, learning.model.label, *learning.model.uses])
+    return f"select {', '.join(map(quote, names))} from features cross join population order by {quote(code)}"
 
 
 def _a_day(loaded: Loaded) -> date:

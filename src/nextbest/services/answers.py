@@ -22,7 +22,7 @@ from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_offer_learning
 from nextbest.playbook.learning import OfferLearning
 from nextbest.playbook.load import Loaded, load
-from nextbest.services.decide import day_of
+from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
@@ -33,12 +33,35 @@ BATCH = 200_000
 
 @dataclass
 class Answers:
-    """The stages `answered` and `opened` in an engine, and what was odd in the files."""
+    """The views `answered` and `opened` in an engine, once they are read and paired."""
 
     learning: BoundOfferLearning
     engine: DuckDBEngine
     reading: Reading
     products: list[str] = field(default_factory=list)
+
+    def read(self) -> None:
+        """The tables of learn.yaml. Needs the customers. Raises DataError."""
+        reading, engine, learning = self.reading, self.engine, self.learning
+        reading.other("products", lambda rows: pairs.products(learning, rows))
+        kind = reading.type_of(learning.product, "products_rows")
+        engine.create(pairs.typed_products(learning, "products_rows", kind))
+        for name in ("held", "answers"):
+            reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind))
+            engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
+        self.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
+        if not self.products:
+            raise DataError([Problem("products", "no product is left", "check the products' codes")])
+
+    def pair(self) -> None:
+        """Customers and products side by side. Needs `features` and `population`. Raises PlaybookError."""
+        try:
+            self.engine.view(pairs.answered(self.learning))
+            self.engine.view(pairs.opened(self.learning))
+            self.engine.rows("select * from opened limit 1")
+        except duckdb.Error as error:
+            what = f"the rules of learn.yaml cannot be computed ({type(error).__name__})"
+            raise PlaybookError([Problem("learn.yaml", what, "a rule mixes kinds of values, e.g. text and number")]) from error
 
     def answered(self) -> Pairs:
         """All answers. Raises DataError where there is nothing to learn from."""
@@ -97,7 +120,11 @@ def read_answers(
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
         made = Answers(learning, engine, reading)
-        _read(made, progress)
+        steps = reading.features(progress, more=2)
+        progress("reading answers", steps - 1, steps)
+        made.read()
+        progress("pairing customers and products", steps, steps)
+        made.pair()
         yield made
 
 
@@ -120,26 +147,3 @@ def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> d
         raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
     latest: date = max(days)
     return latest
-
-
-def _read(made: Answers, progress: Progress) -> None:
-    reading, engine, learning = made.reading, made.engine, made.learning
-    steps = reading.features(progress, more=2)
-    progress("reading answers", steps - 1, steps)
-    reading.other("products", lambda rows: pairs.products(learning, rows))
-    kind = reading.type_of(learning.product, "products_rows")
-    engine.create(pairs.typed_products(learning, "products_rows", kind))
-    for name in ("held", "answers"):
-        reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind))
-        engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
-    made.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
-    if not made.products:
-        raise DataError([Problem("products", "no product is left", "check the products' codes")])
-    progress("pairing customers and products", steps, steps)
-    try:
-        engine.create(pairs.answered(learning))
-        engine.view(pairs.opened(learning))
-        engine.rows("select * from opened limit 1")
-    except duckdb.Error as error:
-        what = f"the rules of learn.yaml cannot be computed ({type(error).__name__})"
-        raise PlaybookError([Problem("learn.yaml", what, "a rule mixes kinds of values, e.g. text and number")]) from error

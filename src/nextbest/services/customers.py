@@ -13,8 +13,8 @@ from nextbest.errors import Problem, StoreError, UsageError
 from nextbest.plan.records import INPUT, VERDICT
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
-from nextbest.services.decide import day_of
 from nextbest.services.incoming import code_of
+from nextbest.services.moment import day_of
 from nextbest.services.replay import located
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace, now, salt

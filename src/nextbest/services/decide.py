@@ -8,18 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
-from nextbest.errors import Problem, UsageError
-from nextbest.intake.files import Found, find
+from nextbest.intake.files import find
 from nextbest.plan import candidates, features, records
 from nextbest.plan.replies import replies as make_replies
 from nextbest.plan.stage import Stage, quote, text
@@ -30,11 +28,15 @@ from nextbest.run import Run
 from nextbest.services.folder import written_whole
 from nextbest.services.job import Job
 from nextbest.services.memory import Memory
+from nextbest.services.moment import day_of, moment_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 from nextbest.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nextbest.services.forecasts import Forecast
 
 
 def decide(
@@ -48,6 +50,7 @@ def decide(
     at: datetime | str | None = None,
     seed: int = 0,
     replies: bool = False,
+    models: Iterable[str | Path] = (),
     progress: Progress = silent,
 ) -> Run:
     """Decide for every customer of `data` and write everything to the folder `out`, whole or not at all.
@@ -55,7 +58,8 @@ def decide(
     `data` is a folder; `tables` names files of a source explicitly. With a `workspace` (a folder, or a PostgreSQL URL)
     consents, earlier contacts and holdouts are heeded, and the decisions recorded; the same call again makes the same
     output and contacts nobody twice. `at`: from when messages may go out, by default the day after `as_of`.
-    `replies`: write replies.parquet too, each customer's reply as a server gives it.
+    `replies`: write replies.parquet too, each customer's reply as a server gives it. `models`: folders that `train` wrote, at
+    most one of each task; what they say stands in the customer columns that learn.yaml names, where a file leaves them blank.
     Raises PlaybookError, DataError, UsageError, StoreError.
     """
     book = bound(load(playbook), day_of(as_of))
@@ -63,7 +67,10 @@ def decide(
     explicit = {
         name: [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)] for name, paths in (tables or {}).items()
     }
-    found = find(Path(data) if data is not None else None, explicit, book.model.business.sources)
+    asked, digests = _asked(list(models), book)
+    others = {name: table for forecast in asked for name, table in forecast.tables.items()}
+    sources = {**book.model.business.sources, **others}
+    found = find(Path(data) if data is not None else None, explicit, sources, optional=("held", "answers") if others else ())
     target = Path(out)
     with (
         written_whole(target) as folder,
@@ -71,32 +78,17 @@ def decide(
         DuckDBEngine(Path(temp)) as engine,
         Workspace(workspace) if workspace is not None else nullcontext() as memory,
     ):
-        _Batch(Job(book, engine, moment), found, folder, Path(temp), seed, replies, progress, memory).run()
+        reading = Reading(book, found, engine, Path(temp), others=others)
+        _Batch(Job(book, engine, moment), reading, asked, digests, folder, seed, replies, progress, memory).run()
     return Run(target)
 
 
-def moment_of(at: datetime | str | None, book: Bound) -> datetime:
-    """When the decisions are for, in UTC; without a zone it is the playbook's. Raises UsageError for what is no moment."""
-    zone = ZoneInfo(book.model.contact.time_zone)
-    if at is None:
-        at = datetime.combine(book.as_of + timedelta(days=1), datetime.min.time())
-    try:
-        moment = datetime.fromisoformat(at) if isinstance(at, str) else at
-    except ValueError:
-        raise UsageError([Problem(f"at {at}", "not a moment", "write it as 2025-09-01T10:00")]) from None
-    day_of(moment.date())
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+def _asked(models: list[str | Path], book: Bound) -> "tuple[list[Forecast], list[dict[str, str]]]":
+    if not models:
+        return [], []
+    from nextbest.services import forecasts  # what models need takes seconds to import
 
-
-def day_of(value: date | str) -> date:
-    """A day as a date. Raises UsageError for what is not one, or lies outside 1900–2200."""
-    try:
-        day = date.fromisoformat(value) if isinstance(value, str) else value.date() if isinstance(value, datetime) else value
-    except ValueError:
-        raise UsageError([Problem(f"as-of {value}", "not a day", "write it as 2025-08-31")]) from None
-    if not 1900 <= day.year <= 2200:
-        raise UsageError([Problem(f"as-of {value}", "no day that anyone decides for", "write it as 2025-08-31")])
-    return day
+    return forecasts.forecasts(models, book), forecasts.digests(models)
 
 
 @dataclass
@@ -104,9 +96,10 @@ class _Batch:
     """One run over a folder of tables: the stages in their order, their timings, and what they came to."""
 
     job: Job
-    found: Found
+    reading: Reading
+    forecasts: "list[Forecast]"
+    models: list[dict[str, str]]
     folder: Path
-    temp: Path
     seed: int
     replies: bool
     progress: Progress
@@ -115,10 +108,10 @@ class _Batch:
 
     def __post_init__(self) -> None:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
-        self.reading = Reading(self.book, self.found, self.engine, self.temp)
+        self.found, self.temp = self.reading.found, self.reading.temp
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
         together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
-        self.provenance = provenance(self.book, self.job.moment, together, self.seed)
+        self.provenance = provenance(self.book, self.job.moment, together, self.seed, self.models)
         self.memory = Memory(self.workspace, run_id_of(self.provenance), dict(self.provenance)) if self.workspace else None
 
     def run(self) -> None:
@@ -130,7 +123,9 @@ class _Batch:
             (f"reading {customers}", self._customers),
             *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
             *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
-            ("computing features", self._features),
+            ("computing features", self.job.features),
+            *([("forecasting", self._forecast)] if self.forecasts else []),
+            ("making room", self._drop_rows),
             ("scoring offers", self.job.score),
             ("applying the contact policy", self._hold),
             ("writing messages", self.job.write),
@@ -166,10 +161,16 @@ class _Batch:
         self._make(features.left_alone(self.book, holdouts=self.memory is not None, erased_salt=salt))
         self._make(records.places(self.book))
 
-    def _features(self) -> None:
-        self.job.features()
+    def _forecast(self) -> None:
+        for forecast in self.forecasts:
+            forecast.read(self.reading)
+            forecast.fill(self.reading)
+        self.job.features()  # again: rules may name what was filled
+
+    def _drop_rows(self) -> None:
+        """The rows have been summed: what comes next needs the room."""
         business = self.book.model.business
-        for name in business.sources:  # the rows have been summed: what comes next needs the room
+        for name in business.sources:
             kept = f"{name}_rows" if name == business.customers else name
             for table in (kept, f"{name}_cells"):
                 self.engine.execute(f"drop table if exists {quote(table)}")
@@ -274,7 +275,7 @@ class _Batch:
         ]
         ignored = {name: list(columns) for name, columns in self.found.ignored_columns.items()}
         return {
-            **{name: self.provenance[name] for name in ("as_of", "moment", "seed", "playbook")},
+            **{name: self.provenance[name] for name in ("as_of", "moment", "seed", "playbook", "models") if name in self.provenance},
             "workspace": {"name": self.workspace.name, "run_id": self.memory.run_id} if self.workspace and self.memory else None,
             "data": {**self.provenance["data"], "files": files, "unused_files": list(self.found.unused), "ignored_columns": ignored},
             "versions": {"nextbest": __version__, "duckdb": duckdb.__version__, "python": platform.python_version()},

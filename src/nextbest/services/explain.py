@@ -11,6 +11,7 @@ from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.playbook.reference import Row, outcome, with_own_signals
 from nextbest.rules.parse import Rule, cell
+from nextbest.rules.reference import evaluate
 from nextbest.run import Run
 from nextbest.words import say
 
@@ -58,7 +59,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class OfferExplained:
-    """One offer's path through every stage."""
+    """One offer's path through every stage. `learned`: what a trained model says of it, None where none was asked."""
 
     offer: str
     product: str
@@ -66,6 +67,7 @@ class OfferExplained:
     verdict: str
     confidence: float
     propensity: float
+    learned: float | None
     evidence: float
     score: float
     benefit: float
@@ -224,6 +226,7 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
         verdict=record["verdict"],
         confidence=record["confidence"],
         propensity=record["propensity"],
+        learned=evaluate(offer.learned, row) if offer.learned else None,
         evidence=record["evidence"],
         score=record["score"],
         benefit=float(record["benefit"]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nextbest.playbook.bind import bound
 from nextbest.playbook.load import load
-from nextbest.services.decide import day_of
+from nextbest.services.moment import day_of
 
 
 def held_out(customers: Iterable[str | int], *, as_of: date | str, playbook: str | Path = "bank-kz") -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """A trained model on disk: plain JSON, and its card. Nothing in it is executed when it is read."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ def read_card(folder: Path) -> Card:
         return Card(**json.loads((folder / CARD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         raise UsageError([Problem(str(folder), "not a folder that `nextbest train` wrote", "name the folder given as --out")]) from None
+
+
+def fits(card: Card, task: str, numbers: Iterable[str], words: Iterable[str]) -> None:
+    """Raises UsageError where the model is of another task, or was trained on other features than the playbook names now."""
+    if card.task != task:
+        raise UsageError([Problem("model", f"is one of {card.task}, not of {task}", "name a folder that `nextbest train` wrote")])
+    if changed := sorted({*numbers, *words} ^ {*card.numbers, *card.words}):
+        what = f"was trained on other features than the playbook has now: {', '.join(changed)}"
+        raise UsageError([Problem("model", what, "train it again")])
 
 
 def read_model(folder: Path) -> tuple[Model, Card]:

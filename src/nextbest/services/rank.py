@@ -14,7 +14,7 @@ from nextbest.models.base import Model, Pairs, make
 from nextbest.models.reasons import reasons
 from nextbest.plan.stage import quote, text
 from nextbest.services.answers import Answers, read_answers
-from nextbest.services.model_files import Card, read_card, read_model
+from nextbest.services.model_files import Card, fits, read_card, read_model
 from nextbest.services.progress import Progress, silent
 from nextbest.settings import Settings
 
@@ -63,7 +63,7 @@ def rank(
     ):
         name = card.model if card else str(model or answers.learning.model.model)
         if card:
-            _fits(card, answers)
+            fits(card, "offers", answers.learning.numbers, answers.learning.words)
         if trained is None:
             progress(f"learning {name}", 1, 2)
             trained = named or make(name)
@@ -87,18 +87,6 @@ def _trained(model: str | Path | None) -> tuple[Model | None, Card | None]:
         card = read_card(Path(model))
         return (read_model(Path(model))[0] if card.task == "offers" else None), card
     return None, None
-
-
-def _fits(card: Card, answers: Answers) -> None:
-    """Raises UsageError where the model was trained on other features than the playbook names now."""
-    learning = answers.learning
-    now = {*learning.numbers, *learning.words}
-    changed = sorted(now ^ {*card.numbers, *card.words})
-    if card.task != "offers":
-        raise UsageError([Problem("model", f"is one of {card.task}, not of offers", "name a folder that `nextbest train` wrote")])
-    if changed:
-        what = f"was trained on other features than the playbook has now: {', '.join(changed)}"
-        raise UsageError([Problem("model", what, "train it again")])
 
 
 @dataclass

@@ -21,11 +21,11 @@ from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import Loaded, find, load
 from nextbest.playbook.model import Offer
 from nextbest.services import jobs
-from nextbest.services.decide import moment_of
 from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
 from nextbest.services.left_out import LeftOut
 from nextbest.services.memory import WITHDRAWN
+from nextbest.services.moment import moment_of
 from nextbest.services.online import Online, Rows
 from nextbest.services.outgoing import Receiver, hand_over, subscribe, waiting
 from nextbest.services.past import in_force

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from nextbest.services.decide import day_of
 from nextbest.services.explain import explain
 from nextbest.services.memory import WITHDRAWN
+from nextbest.services.moment import day_of
 from nextbest.web.api.access import SCHEMES, At_desk, Operator, Viewer, admitted, desk_of
 from nextbest.web.api.errors import Refused
 from nextbest.web.api.shapes import Decision, DecisionRequest, FreshDecision

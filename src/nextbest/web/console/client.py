@@ -184,10 +184,12 @@ def _why(here: Here, offer: OfferExplained, currency: str) -> None:
                             element("span", f"{term.meaning}: {here.number(term.amount)} {currency}")
                             if term.behind:
                                 element("div", f"{here.say('client.behind')}: {_behind(here, term.behind, currency)}", "nb-soft")
-        if offer.signals:
+        if offer.signals or offer.learned is not None:
             with element("div"):
                 element("h3", here.say("client.evidence"))
                 with element("ul"):
+                    if offer.learned is not None:
+                        element("li", here.say("client.learned", value=here.number(offer.learned, 3)))
                     for signal in offer.signals:
                         points = {"points": here.number(signal.points, 2), "most": here.number(signal.most, 1)}
                         element("li", f"{signal.meaning}: {here.say('client.points', **points)}")

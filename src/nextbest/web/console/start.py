@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import events, ui
 
 from nextbest.services import jobs
-from nextbest.services.decide import day_of
+from nextbest.services.moment import day_of
 from nextbest.services.results import odd_rows
 from nextbest.services.synth import synth
 from nextbest.web.console.frame import allowed, element, frame, plain_table, told, turned_away

@@ -1,0 +1,167 @@
+"""Forecasts: what trained models say of each customer, written into the customer columns that learn.yaml names."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import Problem, UsageError
+from nextbest.models.activity import Model as ActivityModel
+from nextbest.models.activity import Table
+from nextbest.models.base import Model
+from nextbest.plan.stage import quote, text
+from nextbest.playbook.bind import Bound
+from nextbest.playbook.bind_learning import BoundActivityLearning, BoundOfferLearning, bound_activity_learning, bound_offer_learning
+from nextbest.playbook.sources import Source
+from nextbest.services.activity import read_activity, rows_of
+from nextbest.services.answers import Answers
+from nextbest.services.model_files import Card, fits, read_card, read_model
+from nextbest.services.reading import Reading
+
+BATCH = 100_000
+"""Customers that are in memory at a time."""
+
+
+class Forecast(Protocol):
+    """A trained model, and what it needs beside the playbook's sources."""
+
+    card: Card
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        """What it reads beside the playbook's sources."""
+        ...
+
+    def read(self, reading: Reading) -> None:
+        """Its own tables. Needs the customers."""
+        ...
+
+    def fill(self, reading: Reading) -> None:
+        """Write into the customers' columns where they are blank. Needs `features` and `population`."""
+        ...
+
+
+def forecasts(folders: Iterable[str | Path], book: Bound) -> list[Forecast]:
+    """The models of the folders that `nextbest train` wrote, fit for the playbook. Raises UsageError, PlaybookError."""
+    found: dict[str, Forecast] = {}
+    for folder in map(Path, folders):
+        card = read_card(folder)
+        if card.task in found:
+            raise UsageError([Problem(str(folder), f"is the second model of {card.task}", "name one of each task")])
+        found[card.task] = _offers(folder, card, book) if card.task == "offers" else _activity(folder, card, book)
+    return list(found.values())
+
+
+def digests(folders: Iterable[str | Path]) -> list[dict[str, str]]:
+    """For a run's record: the task of each model, and a hash of its files."""
+    found = []
+    for folder in sorted(map(str, folders)):
+        files = (path for path in sorted(Path(folder).iterdir()) if path.is_file())
+        together = "".join(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()} " for path in files)
+        found.append({"task": read_card(Path(folder)).task, "sha256": hashlib.sha256(together.encode()).hexdigest()})
+    return sorted(found, key=lambda item: item["task"])
+
+
+def _offers(folder: Path, card: Card, book: Bound) -> Forecast:
+    learning = bound_offer_learning(book)
+    if learning is None or learning.model.fills is None:
+        raise _fills_nothing(book, "offers")
+    fits(card, "offers", learning.numbers, learning.words)
+    return _Offers(card, read_model(folder)[0], learning)
+
+
+def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
+    learning = bound_activity_learning(book)
+    if learning is None or learning.model.fills is None:
+        raise _fills_nothing(book, "activity")
+    fits(card, "activity", learning.numbers, learning.words)
+    return _Activity(card, read_activity(folder)[0], learning)
+
+
+def _fills_nothing(book: Bound, part: str) -> UsageError:
+    what = f"its learn.yaml has no `{part}` with `fills`: no column takes what the model says"
+    return UsageError([Problem(f"playbook '{book.model.business.name}'", what, "name the columns, or leave --model out")])
+
+
+@dataclass
+class _Offers:
+    card: Card
+    model: Model
+    learning: BoundOfferLearning
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        return self.learning.tables
+
+    def read(self, reading: Reading) -> None:
+        self.answers = Answers(self.learning, reading.engine, reading)
+        self.answers.read()
+
+    def fill(self, reading: Reading) -> None:
+        self.answers.pair()
+        scored = (
+            {"customer": pairs.frame["customer"], "product": pairs.frame["product"], "learned": self.model.propensity(pairs)}
+            for pairs in self.answers.open()
+        )
+        key, fills = reading.key, self.learning.model.fills
+        assert fills is not None
+        if not _load(reading.engine, scored):
+            empty = f"select f.{key} as customer, p.{quote(self.learning.product)} as product, 0.5 as learned"
+            reading.engine.execute(f"create or replace table forecast as {empty} from features as f, products as p where false")
+        kind = f"p.{quote(fills.by)}"
+        best = ", ".join(
+            f"coalesce(max(learned) filter ({kind} = {text(name)}), 0) as {quote(column)}" for name, column in fills.columns.items()
+        )
+        select = (
+            f"select f.{key}, {best} from features as f left join forecast as o on o.customer = f.{key} "
+            f"left join products as p on p.{quote(self.learning.product)} = o.product group by 1"
+        )
+        _write(reading, select, list(fills.columns.values()))
+        for what, name in (("view", "answered"), ("view", "opened"), ("table", "held"), ("table", "answers"), ("table", "products")):
+            reading.engine.execute(f"drop {what} {name}")  # what comes next needs the room
+
+
+@dataclass
+class _Activity:
+    card: Card
+    model: ActivityModel
+    learning: BoundActivityLearning
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        return {}
+
+    def read(self, reading: Reading) -> None:
+        pass
+
+    def fill(self, reading: Reading) -> None:
+        learning, code = self.learning, self.learning.book.code
+        frames = (batch.to_pandas() for batch in reading.engine.batches(rows_of(learning), BATCH) if batch.num_rows)
+        said = (
+            {"customer": frame[code], "learned": self.model.probability(Table(frame, learning.numbers, learning.words).features)}
+            for frame in frames
+        )
+        column = str(learning.model.fills)
+        if _load(reading.engine, said):
+            _write(reading, f"select customer as {reading.key}, learned as {quote(column)} from forecast", [column])
+
+
+def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:
+    """The parts as the table `forecast`; whether there was any."""
+    any_part = False
+    for part in parts:
+        engine.load("forecast_part", pa.table({name: pa.array(column) for name, column in part.items()}))
+        engine.execute("insert into forecast from forecast_part" if any_part else "create or replace table forecast as from forecast_part")
+        any_part = True
+    return any_part
+
+
+def _write(reading: Reading, select: str, columns: list[str]) -> None:
+    table = quote(reading.book.model.business.customers)
+    values = ", ".join(f"{quote(column)} = coalesce({table}.{quote(column)}, said.{quote(column)})" for column in columns)
+    reading.engine.execute(f"update {table} set {values} from ({select}) as said where said.{reading.key} = {table}.{reading.key}")
+    reading.engine.execute("drop table forecast")

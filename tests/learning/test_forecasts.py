@@ -1,0 +1,98 @@
+"""What trained models say stands in customer columns, and rules name it: `decide --model`."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from tests.learning.conftest import PRODUCTS, world
+
+import nextbest
+from nextbest.errors import UsageError
+from nextbest.services.rank import rank
+from nextbest.services.replay import replay
+from nextbest.services.train import train
+
+AS_OF = "2025-10-24"
+OFFERS = {"FD": "fixed-deposit", "CC": "credit-card", "PL": "personal-loan", "PremiumCC": "premium-credit-card"}
+
+
+@pytest.fixture(scope="module")
+def trained(bank, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forecasts")
+    assert train(bank, out=folder / "model", as_of=AS_OF).verdict.passes
+    nextbest.decide(bank, "upsell", as_of=AS_OF, out=folder / "out", models=[folder / "model"], workspace=folder / "workspace")
+    return folder
+
+
+def test_an_offer_is_as_likely_as_the_best_product_of_its_kind(bank, trained, tmp_path):
+    rank(bank, model=trained / "model", out=tmp_path / "scores.parquet", as_of=AS_OF)
+    scores = pd.read_parquet(tmp_path / "scores.parquet").merge(PRODUCTS).assign(offer=lambda table: table.product_type.map(OFFERS))
+    decisions = pd.read_parquet(trained / "out" / "decisions.parquet")
+    in_no_holdout = scores.customer_id.isin(decisions.customer_id)
+    best, decisions = scores[in_no_holdout].groupby(["customer_id", "offer"]).score.max(), decisions.set_index(["customer_id", "offer"])
+    open_ = decisions[decisions.eligible]
+    assert set(open_.index) == set(best.index)
+    pd.testing.assert_series_equal(open_.propensity.sort_index(), best.sort_index(), check_names=False)
+    first = open_[open_["rank"] == 1].reset_index("offer").offer
+    assert (first == best.unstack().idxmax(axis=1)[first.index]).all()
+
+
+def test_a_decision_made_with_a_model_is_made_again_without_it(trained):
+    messages = pd.read_parquet(trained / "out" / "messages.parquet").dropna(subset="message")
+    again = replay(messages.decision_id.iloc[0], workspace=trained / "workspace")
+    assert again.same and again.header["models"][0]["task"] == "offers"
+
+
+def test_a_file_s_own_forecast_goes_before_the_model(bank, trained, tmp_path):
+    data = shutil.copytree(bank, tmp_path / "bank")
+    people = pd.read_csv(data / "customers.csv").assign(propensity_fd=None)
+    people.loc[people.customer_id == 7, "propensity_fd"] = 0.99
+    people.to_csv(data / "customers.csv", index=False)
+    nextbest.decide(data, "upsell", as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
+    decisions = pd.read_parquet(tmp_path / "out" / "decisions.parquet").query("offer == 'fixed-deposit'").set_index("customer_id")
+    assert decisions.propensity[7] == 0.99 and decisions.propensity.drop(7).max() < 0.9
+
+
+def test_a_run_names_its_models_and_another_model_is_another_run(bank, trained, tmp_path):
+    record = json.loads((trained / "out" / "run.json").read_text())
+    assert [item["task"] for item in record["models"]] == ["offers"]
+    plain = nextbest.decide(bank, "upsell", as_of=AS_OF, out=tmp_path / "out", workspace=trained / "workspace")
+    assert "models" not in plain.record and plain.record["workspace"]["run_id"] != record["workspace"]["run_id"]
+
+
+def test_nobody_is_profiled_who_objects(bank, trained, tmp_path):
+    data = shutil.copytree(bank, tmp_path / "bank")
+    people = pd.read_csv(data / "customers.csv")
+    people.assign(consent_profiling=(people.customer_id != 3).astype(int)).to_csv(data / "customers.csv", index=False)
+    nextbest.decide(data, "upsell", as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
+    assert 3 not in set(pd.read_parquet(tmp_path / "out" / "features.parquet").customer_id)
+
+
+def test_what_does_not_fit_is_told(bank, trained, tmp_path):
+    model = trained / "model"
+    for playbook, models, says in (
+        ("bank-kz", [model], "fills"),
+        ("upsell", [model, model], "second model"),
+        ("upsell", [tmp_path], "nextbest train"),
+        (_with_age(tmp_path), [model], "other features.*: age"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            nextbest.decide(bank, playbook, as_of=AS_OF, out=tmp_path / "out", models=models)
+    assert not (tmp_path / "out").exists()
+
+
+def _with_age(folder):
+    own = nextbest.copy("upsell", folder / "own")
+    learn = own / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - city_tier\n", "    - city_tier\n    - age\n", 1))
+    return own
+
+
+def test_where_nothing_may_be_offered_a_model_says_so(trained, tmp_path):
+    data = world(tmp_path / "poor", customers=40)
+    people = pd.read_csv(data / "customers.csv").assign(income=0.5)
+    people.to_csv(data / "customers.csv", index=False)
+    nextbest.decide(data, "upsell", as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
+    decisions = pd.read_parquet(tmp_path / "out" / "decisions.parquet")
+    assert not decisions.eligible.any() and (decisions.propensity == 0).all()
