@@ -22,7 +22,7 @@ LAYERS = [
     {"store"},
     {"report.html", "report.diff"},
     {"services"},
-    {"report.console", "report.learning", "report.measuring", "web"},
+    {"report.console", "report.learning", "report.measuring", "report.segments", "web"},
     {"cli", "__init__", "__main__"},
 ]
 PURE = ("rules", "playbook", "plan", "messages")

@@ -147,6 +147,16 @@ def test_every_family_is_whole_again_from_its_file(family, tmp_path):
     np.testing.assert_array_equal(again.probability(found.features), model.probability(found.features))
 
 
+def test_of_a_customer_of_its_training_a_model_says_what_it_said_before_it_saw_them():
+    """Trees know their own rows by heart: where the label is chance, their own rows must not look certain either."""
+    chance = np.random.default_rng(0)
+    noise = Table(table(400).frame, ("a", "b"), ("c",), (chance.random(400) < 0.5).astype(float))
+    model = Model.fitted(noise, 0, {"extra_trees": [{"min_samples_leaf": 1, "max_features": 0.5}]})
+    known, fresh = model.probability(noise.features), model.probability(table(400, seed=8).features)
+    assert abs(known[noise.falls == 1].mean() - known[noise.falls == 0].mean()) < 0.1
+    assert known.std() < 0.15 and fresh.std() < 0.15
+
+
 def test_single_splits_stand_beside_the_folds(monkeypatch):
     monkeypatch.setattr(activity, "FAMILIES", {"linear": [{"C": 1.0}]})
     judged = judge(table(), 0.5, repeats=2, hold_outs=3, seed=0, progress=silent)
@@ -166,8 +176,10 @@ def test_reasons_add_up_to_the_difference_from_the_background():
     found = table()
     model = Model.fitted(found, 0, {"linear": [{"C": 1.0}]})
     model.background = model.background.iloc[[7]].reset_index(drop=True)
-    parts = model.reasons(found.features, 0)
-    odds, of_background = (log_odds(model.probability(rows)) for rows in (found.features, model.background))
+    new = table(seed=3)
+    parts = model.reasons(new.features, 0)
+    model.seen = model.seen.iloc[:0]  # as of rows that it never saw, the background's too
+    odds, of_background = (log_odds(model.probability(rows)) for rows in (new.features, model.background))
     np.testing.assert_allclose(parts.sum(axis=1), odds - of_background, atol=1e-9)
     assert parts.abs().mean().idxmax() == "a"
 

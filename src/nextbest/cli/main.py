@@ -40,6 +40,7 @@ for command in (
     workspace_commands.holdouts,
     workspace_commands.prune,
     *learning_commands.COMMANDS,
+    measuring_commands.segments,
     measuring_commands.uplift,
 ):
     app.command()(command)

@@ -90,6 +90,25 @@ def read(
         raise typer.Exit(1)
 
 
+def segments(
+    run: Annotated[Path, typer.Argument(help="an output folder of decide")],
+    out_folder: Annotated[Path | None, typer.Option("--out", help="folder for report.html, members.parquet, found.yaml")] = None,
+    language: Annotated[str | None, typer.Option(help="language of the page [default: the playbook's first]")] = None,
+    seed: Annotated[int, typer.Option(help="the same run and seed give the same groups")] = 0,
+) -> None:
+    """The groups of a run, declared and found: worth, risk, how they differ, and what to offer each."""
+    from nextbest.report import segments as show
+    from nextbest.services.segments import segments as segments_service
+
+    with told():
+        found = segments_service(run, language=language, seed=seed)
+        out.print(show.table(found))
+        if out_folder:
+            found.write(out_folder)
+            show.write_page(found, out_folder / "report.html")
+            out.print(f"Written to {out_folder}: report.html, members.parquet, found.yaml", highlight=False)
+
+
 def uplift(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer of an experiment")],
     treatment: Annotated[str, typer.Option(help="the column of the arm")],

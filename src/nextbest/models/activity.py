@@ -74,7 +74,11 @@ def folds(table: Table, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.
 
 @dataclass
 class Model:
-    """A fitted family with its calibration. `parts` are scikit-learn pipelines, their log-odds averaged."""
+    """A fitted family with its calibration. `parts` are scikit-learn pipelines, their log-odds averaged.
+
+    `seen`: hashes of the rows that it learned from → log-odds by models that had not seen them. Of such a row it repeats those:
+    trees know their own rows by heart, and a customer of the training would look far surer than one like them who was not in it.
+    """
 
     family: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +86,7 @@ class Model:
     scale: Calibration | None = None
     grid: list[list[float]] = field(default_factory=list)
     background: pd.DataFrame = field(default_factory=pd.DataFrame)
+    seen: "pd.Series[float]" = field(default_factory=lambda: pd.Series(dtype=float))
 
     @classmethod
     def fitted(cls, table: Table, seed: int, families: dict[str, list[dict[str, Any]]] | None = None) -> "Model":
@@ -96,12 +101,14 @@ class Model:
         model = cls(family, setting, _fit(family, setting, table, seed), scale)
         model.grid = _venn_abers(odds, table.falls)
         some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
+        model.seen = pd.Series(odds, index=_hashes(table.features)).groupby(level=0).mean()
         model.background = table.features.iloc[np.sort(some)].reset_index(drop=True)
         return model
 
     def odds(self, features: pd.DataFrame) -> Floats:
-        """Log-odds before calibration. Shape: (rows,)."""
-        return _odds(self.parts, features)
+        """Log-odds before calibration, as of rows that were not learned from. Shape: (rows,)."""
+        honest = self.seen.reindex(_hashes(features)).to_numpy(np.float64)
+        return np.where(np.isnan(honest), _odds(self.parts, features), honest)
 
     def probability(self, features: pd.DataFrame) -> Floats:
         """Calibrated. Shape: (rows,)."""
@@ -115,11 +122,12 @@ class Model:
         return np.minimum(np.interp(score, at, low), probability), np.maximum(np.interp(score, at, high), probability)
 
     def reasons(self, features: pd.DataFrame, seed: int) -> pd.DataFrame:
-        """What each feature adds to the calibrated log-odds of each customer, beside the background. Shape: (rows, features).
+        """What each feature adds to the calibrated log-odds that the fitted parts give, beside the background. Shape: (rows, features).
 
         Shapley values by sampled orders (Štrumbelj and Kononenko 2014): features are taken over one by one from a customer of the
         background, so that each order adds up exactly to the difference between the two.
         """
+        assert self.scale is not None
         chance, names = np.random.default_rng(seed), list(features.columns)
         found = pd.DataFrame(0.0, index=features.index, columns=names)
         orders = [order for _ in range(DRAWS // 2) for order in _both_ways(chance.permutation(len(names)))]
@@ -130,10 +138,16 @@ class Model:
             for place in order:
                 current = current.assign(**{names[place]: features[names[place]]})
                 steps.append(current)
-            odds = log_odds(self.probability(pd.concat(steps, ignore_index=True))).reshape(len(steps), len(features))
+            raw = _odds(self.parts, pd.concat(steps, ignore_index=True))
+            odds = log_odds(self.scale.probability(raw)).reshape(len(steps), len(features))
             for step, place in enumerate(order):
                 found[names[place]] += (odds[step + 1] - odds[step]) / DRAWS
         return found
+
+
+def _hashes(features: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """A number per row, the same for the same features."""
+    return np.asarray(pd.util.hash_pandas_object(features, index=False), dtype=np.uint64)
 
 
 def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -32,6 +32,7 @@ def scored(bound: Bound) -> Stage:
             for item in (
                 f"{_score(bound, offer)} as {_col(offer, 'score')}",
                 f"{_of(bound.confidence, offer)} as {_col(offer, 'confidence')}",
+                *([f"{_col(offer, 'propensity')} * {_col(offer, 'earned')} as {_col(offer, 'expected_profit')}"] if offer.margin else []),
             )
         ],
         [f"{_strong(bound, offer)} as {_col(offer, 'strong')}" for offer in bound.offers],
@@ -75,7 +76,7 @@ def verdict(offer: BoundOffer, place: int) -> str:
 RECORD = (
     "offer", "product", "rank", "recommended", "confidence", "score", "verdict",
     "eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed", "held_by",
-    "benefit", "benefit_terms", "propensity", "evidence", "evidence_terms", "reasons",
+    "benefit", "benefit_terms", "propensity", "expected_profit", "evidence", "evidence_terms", "reasons",
 )  # fmt: skip
 """Columns of a decision beside the customer's code."""
 
@@ -121,6 +122,8 @@ def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
         items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {_col(offer, 'most')}")
     if offer.today:
         items.append(f"{_money(sql(offer.today, 'duckdb'))} as {_col(offer, 'now')}")
+    if offer.margin:
+        items.append(f"cast(({sql(offer.margin, 'duckdb')}) - ({sql(offer.cost, 'duckdb')}) as double) as {_col(offer, 'earned')}")
     return items
 
 
@@ -245,6 +248,7 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
         "benefit_terms": _named("term", terms, all_terms),
         "propensity": _col(offer, "propensity"),
+        "expected_profit": _col(offer, "expected_profit") if offer.margin else "cast(null as double)",
         "evidence": _col(offer, "evidence"),
         "evidence_terms": _named("signal", points, list(bound.model.signals)),
         "reasons": f"concat_ws('; ', {reasons})" if reasons else "''",

@@ -58,6 +58,8 @@ class BoundOffer:
     parts: dict[str, list[BoundOption]]
     own_signals: dict[str, Rule]
     learned: Rule | None
+    cost: Rule
+    margin: Rule | None
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -102,6 +104,13 @@ class Bound:
         """The column of a customer's code."""
         return self.model.business.code
 
+    def called(self, name: str, language: str) -> str:
+        """What people call a feature: its meaning, or the first header of its column."""
+        if feature := self.model.features.features.get(name):
+            return feature.meaning.get(language, name)
+        column = self.model.business.sources[self.model.business.customers].columns.get(name)
+        return (column.names[0] if column and column.names else name).replace("_", " ")
+
     def rules(self) -> Iterable[Rule]:
         """Every rule over one customer's row."""
         yield from (*self.features.values(), *self.segments.values(), *self.signals.values(), self.profiling)
@@ -109,7 +118,7 @@ class Bound:
         for offer in self.offers:
             for group in (offer.eligible, offer.suitable, offer.terms, offer.facts, offer.own_signals):
                 yield from group.values()
-            yield from (rule for rule in (offer.cap, offer.today, offer.learned) if rule)
+            yield from (rule for rule in (offer.cap, offer.today, offer.learned, offer.cost, offer.margin) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
 
     def cells(self) -> dict[str, list[Cell]]:
@@ -289,6 +298,8 @@ def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:
         parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
         own_signals=own_signals,
         learned=binder.rule(offer.learned, scope, *path, "learned") if offer.learned is not None else None,
+        cost=binder.rule(offer.cost, scope, *path, "cost"),
+        margin=binder.rule(offer.margin, scope, *path, "margin") if offer.margin is not None else None,
     )
 
 

@@ -58,6 +58,7 @@ def _outcome(bound: Bound, offer: BoundOffer, row: Row) -> dict[str, Any]:
         "suitable": got.suitable,
         "benefit": got.benefit,
         "confidence": got.confidence,
+        **({"expected_profit": got.expected_profit} if offer.margin else {}),
         **{f"term_{name}": amount for name, amount in got.terms.items()},
     }
 

@@ -47,6 +47,21 @@ class Base(Strict):
     offers: list[str] = Field([], description="the base's offers that are made here too")
 
 
+class Worth(Strict):
+    """By what `nextbest segments` weighs customers. Each entry names a customer column or a feature."""
+
+    value: Name = Field(description="what a customer earns the business a month, in the playbook's currency")
+    trend: Name | None = Field(None, description="how that has changed")
+    risk: Name | None = Field(None, description="probability that the customer is lost, 0 to 1; unknown without a forecast")
+    recency: Name | None = Field(None, description="days since the last purchase; with `frequency` a grid is made of both")
+    frequency: Name | None = Field(None, description="purchases in the horizon")
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Entry → column, of those that are there."""
+        return {entry: getattr(self, entry) for entry in type(self).model_fields if getattr(self, entry) is not None}
+
+
 class Business(Strict):
     """playbook.yaml: who this is for, what is read, and how offers are ranked."""
 
@@ -67,6 +82,7 @@ class Business(Strict):
     arbitration: Arbitration
     gap: Texts | None = Field(None, description="said of an offer where the customer holds nothing of its {category}")
     every_offer: EveryOffer = EveryOffer()
+    worth: Worth | None = None
 
     @property
     def code(self) -> str:
@@ -199,6 +215,8 @@ class Offer(Strict):
     eligible: dict[Name, Condition] = {}
     suitable: dict[Name, Condition] = {}
     benefit: Benefit
+    cost: Expression = Field(0, description="what it costs the business where it is taken, in the playbook's currency")
+    margin: Expression | None = Field(None, description="what it earns the business where it is taken, before the cost")
     evidence: Evidence = Field(Evidence(prior=0, signals={}), description="without it, that of `every_offer`")
     messages: Messages
     examples: Annotated[list[Example], Field(min_length=1)]

@@ -83,6 +83,10 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     for name, item in model.features.population.items():
         if item.of not in model.features.features:
             say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
+    if business.worth:
+        for entry, name in business.worth.names.items():
+            if name not in base.columns and name not in model.features.features:
+                say(f"unknown feature '{name}'", did_you_mean(name, model.features.features), "business", "worth", entry)
     for name, segment in model.segments.items():
         for typical in segment.offers:
             if typical not in model.offers:

@@ -24,6 +24,7 @@ class Outcome:
     propensity: float
     score: float
     confidence: float
+    expected_profit: float | None
 
     @property
     def eligible(self) -> bool:
@@ -109,7 +110,15 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
         propensity=propensity,
         score=evaluate(bound.score, values),
         confidence=evaluate(bound.confidence, values),
+        expected_profit=_expected_profit(offer, row, propensity),
     )
+
+
+def _expected_profit(offer: BoundOffer, row: Mapping[str, Any], propensity: float) -> float | None:
+    """What offering it is worth to the business; None where the offer has no margin, or it is unknown for the customer."""
+    margin = evaluate(offer.margin, row) if offer.margin else None
+    cost = evaluate(offer.cost, row)
+    return None if margin is None or cost is None else propensity * (margin - cost)
 
 
 def _money(value: float | None) -> float:

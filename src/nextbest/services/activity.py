@@ -34,7 +34,7 @@ from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
 
-PIPELINES, REST, PLAYBOOK = "pipelines.skops", "model.json", "playbook"
+PIPELINES, REST, SEEN, PLAYBOOK = "pipelines.skops", "model.json", "seen.parquet", "playbook"
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """Types beyond skops' own list that our families hold. None runs code when it is read."""
 LEAST = 50
@@ -100,6 +100,7 @@ def train_activity(
         )
         with written_whole(Path(out), mark=CARD) as scratch:
             skops.io.dump(model.parts, scratch / PIPELINES)
+            model.seen.rename_axis("row").rename("odds").reset_index().to_parquet(scratch / SEEN, index=False)
             rest = {
                 "family": model.family,
                 "settings": model.settings,
@@ -167,7 +168,8 @@ def read_activity(folder: Path) -> tuple[Model, float]:
         rest = json.loads((folder / REST).read_text(encoding="utf-8"))
         parts = skops.io.load(folder / PIPELINES, trusted=TRUSTED)
         background = pd.DataFrame(rest["background"])
-        model = Model(rest["family"], rest["settings"], parts, scales.restored(rest["scale"]), rest["grid"], background)
+        seen = pd.read_parquet(folder / SEEN).set_index("row").odds
+        model = Model(rest["family"], rest["settings"], parts, scales.restored(rest["scale"]), rest["grid"], background, seen)
         return model, float(rest["threshold"])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, skops.io.exceptions.UntrustedTypesFoundException):
         raise UsageError([Problem(str(folder), "the model cannot be read", "train it again")]) from None
@@ -221,8 +223,6 @@ def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Rea
 def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFrame, language: str) -> dict[str, Any]:
     """The three reasons with the largest parts, each with the value of its largest feature."""
     declared = learning.model.reasons
-    columns = learning.book.model.business.sources[learning.book.model.business.customers].columns
-    meanings = learning.book.model.features.features
     sums, texts = [], []
     for item in declared.values():
         own = parts[item.of]
@@ -230,7 +230,7 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
         largest = own.abs().to_numpy().argmax(axis=1)
         shown = np.select(
             [largest == place for place in range(len(item.of))],
-            [f"{_called(name, columns, meanings, language)} " + _written(rows[name]) for name in item.of],
+            [f"{learning.book.called(name, language)} " + _written(rows[name]) for name in item.of],
             default="",
         )
         raised = sums[-1] > 0
@@ -245,13 +245,6 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
 
 def _in(texts: Mapping[str, str], language: str) -> str:
     return texts.get(language, next(iter(texts.values())))
-
-
-def _called(name: str, columns: Any, meanings: Any, language: str) -> str:
-    """What people call a feature: its meaning, or the header of its column."""
-    if name in meanings:
-        return str(meanings[name].meaning.get(language, name))
-    return str(columns[name].names[0] if name in columns and columns[name].names else name).replace("_", " ")
 
 
 def _written(values: "pd.Series[Any]") -> "pd.Series[str]":
