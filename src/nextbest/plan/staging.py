@@ -73,6 +73,18 @@ def no_rows(source: Source) -> str:
     return f"select {listing(items)}, cast(null as varchar) as source_file where false"
 
 
+def codes_of(source: Source, activity: Source, rows: str) -> str:
+    """The typed rows of a customers table of which there is no file: one for each code of an activity table's rows."""
+    code = quote(activity.code)
+    items = []
+    for name, column in source.columns.items():
+        own = name == source.code
+        items.append(f"{code if own else f'cast(null as {empty(column)})'} as {quote(name)}")
+        items.append(f"{code if own else 'cast(null as varchar)'} as {raw(name)}")
+    codes = f"select distinct {code} from ({rows}) where {code} is not null"
+    return f"select {listing(items)}, cast(null as varchar) as source_file from ({codes})"
+
+
 def raw(column: str) -> str:
     """The column that holds a cell as it was written."""
     return quote(f"raw.{column}")

@@ -77,6 +77,16 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     business = model.business
     for name in RESERVED & business.sources.keys():
         say(f"'{name}' is the name of a stage's own table", "name the source otherwise", "business", "sources", name)
+    for name, source in business.sources.items():
+        if source.made_of and (name != business.customers or source.made_of not in business.sources.keys() - {name}):
+            say(
+                f"'{name}' cannot be made of '{source.made_of}'",
+                "only customers can, of an activity table",
+                "business",
+                "sources",
+                name,
+                "made_of",
+            )
     for currency, param in business.currencies.items():
         if param is not None and param not in model.params:
             say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)

@@ -27,6 +27,9 @@ class Source(Strict):
     negative: Literal["keep", "magnitude"] = Field(
         "keep", description="what a negative amount means: a refund (keep), or a sign that repeats the direction"
     )
+    made_of: Name | None = Field(
+        None, description="of the customers: where there is no file of them, one row for each code in this activity table"
+    )
     direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")
 
     @property

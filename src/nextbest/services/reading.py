@@ -53,6 +53,10 @@ class Reading:
 
     def _rows_of(self, name: str) -> str:
         source = self.sources[name]
+        if source.made_of and not self.found.of(name):
+            codes = staging.codes_of(source, self.sources[source.made_of], self._rows_of(source.made_of))
+            self._drop_malformed()  # they are told when the rows themselves are read
+            return codes
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
         return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
 
@@ -204,8 +208,11 @@ class Reading:
         if count:
             self._add_rejects(part)
             self._problem(name, "malformed_row", count)
-        self.engine.execute(f"drop table {MALFORMED}")
-        self.engine.execute(f"drop table {MALFORMED}_scan")
+        self._drop_malformed()
+
+    def _drop_malformed(self) -> None:
+        for table in (MALFORMED, f"{MALFORMED}_scan"):
+            self.engine.execute(f"drop table if exists {table}")
 
     def _add_rejects(self, part: str) -> None:
         self.engine.execute(f"insert into rejects {part}")
