@@ -100,7 +100,7 @@ def test_recency_and_frequency_make_a_grid(run, tmp_path):
     book = yaml.safe_load((run / "playbook" / "playbook.yaml").read_text())
     own = nextbest.copy("shop", tmp_path / "own")
     text = (own / "playbook.yaml").read_text()
-    (own / "playbook.yaml").write_text(text.replace("risk: risk}", "risk: risk, recency: tenure, frequency: pages}"))
+    (own / "playbook.yaml").write_text(text.replace("risk: risk,", "risk: risk, recency: tenure, frequency: pages,"))
     assert book["worth"]["value"] == "margin_month"
     done = nextbest.decide(run.parent / "shop", str(own), as_of="2025-08-31", out=tmp_path / "out")
     grid = segments(done.folder).grid

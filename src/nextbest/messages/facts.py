@@ -15,6 +15,8 @@ def periods(book: Bound, rule: Rule) -> set[str]:
     found = {
         measure.over
         for measure in book.measures.values()
-        if any(cell(name, key) in roots for key in keys_of(book.model, measure) for name in (measure.sum, measure.count))
+        if any(
+            cell(name, key) in roots for key in keys_of(book.model, measure) for name in (measure.sum, measure.count, measure.days) if name
+        )
     }
     return {str(period) for period in found} or {"now"}

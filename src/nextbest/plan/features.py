@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.plan.staging import is_rejected
-from nextbest.playbook.bind import OWNED, Bound
+from nextbest.playbook.bind import OWNED, UNKNOWN, Bound
 from nextbest.playbook.model import Measure
 from nextbest.playbook.window import last_month, month_starts
 from nextbest.rules.parse import Rule
@@ -39,8 +39,11 @@ def _taken(bound: Bound, of: str, condition: str) -> str:
             return f"sum(case when {condition} then value end) / 100"
         case "count":
             return f"cast(count(case when {condition} and coalesce(value, 1) > 0 then 1 end) as double)"
+        case "days":
+            return f"cast(count(distinct case when {condition} and coalesce(value, 1) > 0 then date end) as double)"
         case _:
-            return f"cast(date_diff('day', max(case when {condition} then date end), date '{bound.as_of}') as double)"
+            edge = "max" if of == "since" else "min"
+            return f"cast(date_diff('day', {edge}(case when {condition} then date end), date '{bound.as_of}') as double)"
 
 
 def _with_paydays(bound: Bound, source: str, rows: str) -> str:
@@ -110,7 +113,7 @@ def features(bound: Bound) -> Stage:
     for needed in bound.cells().values():
         for item in needed:
             column = quote(item.column)
-            items.append(column if item.of == "since" else f"coalesce({column}, 0) as {column}")
+            items.append(column if item.of in UNKNOWN else f"coalesce({column}, 0) as {column}")
     scored = f"c.{key} not in (select {key} from left_alone)"
     base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {scored}"
     return over(bound, base)

@@ -16,8 +16,13 @@ from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Fact, Measure, Offer, Option, Playbook
 from nextbest.playbook.naming import check_names, takes_own_numbers
 from nextbest.rules.parse import ParamValue, Rule, Scope, cell, did_you_mean
+from nextbest.rules.reference import evaluate
 
 T = TypeVar("T")
+DATED = ("since", "first", "days")
+"""What a measure can take of rows only where they have dates."""
+UNKNOWN = ("since", "first")
+"""What is unknown, and not 0, where there is no row."""
 OWNED = "owned_products"
 """The customer column that lists the products held."""
 HOLDS = "holds"
@@ -25,7 +30,7 @@ HOLDS = "holds"
 
 
 class Cell(NamedTuple):
-    """One cell of a measure: its key, what is taken of the rows (sum, count, since), and its column."""
+    """One cell of a measure: its key, what is taken of the rows (see `series_of`), and its column."""
 
     key: str
     of: str
@@ -86,6 +91,7 @@ class Bound:
     score: Rule
     confidence: Rule
     plurals: dict[str, Rule]
+    at_risk: float | None
     paydays: dict[str, Rule]
     """The days near a payday, by the name of the measure's sum."""
 
@@ -151,8 +157,9 @@ class Bound:
 
 
 def series_of(measure: Measure) -> dict[str, str]:
-    """What a measure takes of its rows (sum, count, since) → the name that rules call it by."""
-    return {"sum": measure.sum, "count": measure.count, **({"since": measure.since} if measure.since else {})}
+    """What a measure takes of its rows (sum, count, since, first, days) → the name that rules call it by."""
+    named = {of: getattr(measure, of) for of in ("sum", "count", *DATED)}
+    return {of: name for of, name in named.items() if name is not None}
 
 
 def keys_of(playbook: Playbook, measure: Measure) -> tuple[str, ...]:
@@ -182,7 +189,9 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
         if (measure.by == "payday") != (measure.payday is not None):
             binder.say("`by: payday` and an entry `payday` belong together", "write both", "features", "measures", name)
         dated = measure.of in business.sources and "date" in business.sources[measure.of].columns
-        if not dated and (measure.by in ("month_back", "payday") or measure.over == "last_month" or measure.since):
+        if not dated and (
+            measure.by in ("month_back", "payday") or measure.over == "last_month" or any(getattr(measure, of) for of in DATED)
+        ):
             binder.say(f"the rows of '{measure.of}' have no date", "give it one, or split otherwise", "features", "measures", name)
         if not keys_of(model, measure):
             binder.say(f"'{measure.of}.{measure.by}' has no known values", "name a column with values", "features", "measures", name)
@@ -242,6 +251,7 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
             for language, voice in model.voices.items()
         },
+        at_risk=_at_risk(binder, params),
         paydays={
             measure.sum: binder.rule(
                 measure.payday.within, Scope(frozenset(), {}, params), "features", "measures", name, "payday", "within"
@@ -253,6 +263,13 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return result
+
+
+def _at_risk(binder: Binder, params: dict[str, ParamValue]) -> float | None:
+    worth = binder.loaded.model.business.worth
+    if worth is None or worth.at_risk is None:
+        return None
+    return float(evaluate(binder.rule(worth.at_risk, Scope(frozenset(), {}, params), "business", "worth", "at_risk"), {}) or 0)
 
 
 def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:

@@ -53,13 +53,15 @@ class Worth(Strict):
     value: Name = Field(description="what a customer earns the business a month, in the playbook's currency")
     trend: Name | None = Field(None, description="how that has changed")
     risk: Name | None = Field(None, description="probability that the customer is lost, 0 to 1; unknown without a forecast")
+    at_risk: Expression | None = Field(None, description="the risk from which on a customer is at risk, over parameters only")
     recency: Name | None = Field(None, description="days since the last purchase; with `frequency` a grid is made of both")
     frequency: Name | None = Field(None, description="purchases in the horizon")
 
     @property
     def names(self) -> dict[str, str]:
         """Entry → column, of those that are there."""
-        return {entry: getattr(self, entry) for entry in type(self).model_fields if getattr(self, entry) is not None}
+        entries = ("value", "trend", "risk", "recency", "frequency")
+        return {entry: getattr(self, entry) for entry in entries if getattr(self, entry) is not None}
 
 
 class Business(Strict):
@@ -108,6 +110,8 @@ class Measure(Strict):
     sum: Name
     count: Name
     since: Name | None = Field(None, description="days from the latest row to the as-of day, unknown where there is none")
+    first: Name | None = Field(None, description="days from the earliest row to the as-of day, unknown where there is none")
+    days: Name | None = Field(None, description="number of different days with a row")
     payday: Payday | None = Field(None, description="for `by: payday`")
     over: Literal["horizon", "last_month"] = Field("horizon", description="the whole horizon, or the last complete calendar month")
     unit: str

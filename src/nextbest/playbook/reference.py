@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of, series_of
+from nextbest.playbook.bind import HOLDS, OWNED, UNKNOWN, Bound, BoundOffer, keys_of, series_of
 from nextbest.rules.functions import round_half_away
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
@@ -42,7 +42,7 @@ def empty_row(bound: Bound) -> Row:
     row: Row = dict.fromkeys(bound.customer_columns)
     for measure in bound.measures.values():
         for key in keys_of(bound.model, measure):
-            row |= {cell(series, key): None if of == "since" else 0.0 for of, series in series_of(measure).items()}
+            row |= {cell(series, key): None if of in UNKNOWN else 0.0 for of, series in series_of(measure).items()}
     return row | {name: item.default for name, item in bound.model.features.population.items()}
 
 

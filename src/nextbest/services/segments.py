@@ -79,7 +79,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Segments:
-    """All groups of a run. `everyone` is the whole; `at_risk` those for whom an offer is worth its cost, where there is a forecast."""
+    """All groups of a run. `everyone` is the whole; `at_risk` those from the playbook's bound on, where there is a forecast."""
 
     book: Bound
     language: str
@@ -177,10 +177,9 @@ class _Bench:
         return {str(name): int(count) for name, count in self.connection.execute(select).fetchall()}
 
     def _at_risk(self) -> Group | None:
-        learning = bound_activity_learning(self.book)
-        if self.worth.risk is None or learning is None or self.frame[self.worth.risk].notna().sum() < LEAST:
+        if self.worth.risk is None or self.book.at_risk is None or self.frame[self.worth.risk].notna().sum() < LEAST:
             return None
-        limit = f"{learning.threshold:g}"
+        limit = f"{self.book.at_risk:g}"
         condition = f"{quote(self.worth.risk)} >= {limit}"
         return self._group("at_risk", "", f"{self.worth.risk} >= {limit}", condition, [self.worth.risk])
 
