@@ -9,6 +9,7 @@ from tests.learning.conftest import PRODUCTS, world
 
 import nextbest
 from nextbest.errors import UsageError
+from nextbest.models import logistic
 from nextbest.services.rank import rank
 from nextbest.services.replay import replay
 from nextbest.services.train import train
@@ -61,12 +62,31 @@ def test_a_run_names_its_models_and_another_model_is_another_run(bank, trained, 
     assert "models" not in plain.record and plain.record["workspace"]["run_id"] != record["workspace"]["run_id"]
 
 
-def test_nobody_is_profiled_who_objects(bank, trained, tmp_path):
+def test_nobody_is_profiled_who_objects(bank, trained, tmp_path, monkeypatch):
     data = shutil.copytree(bank, tmp_path / "bank")
     people = pd.read_csv(data / "customers.csv")
     people.assign(consent_profiling=(people.customer_id != 3).astype(int)).to_csv(data / "customers.csv", index=False)
+    seen, propensity = set(), logistic.Model.propensity
+    monkeypatch.setattr(logistic.Model, "propensity", lambda self, pairs: (seen.update(pairs.frame.customer), propensity(self, pairs))[1])
     nextbest.decide(data, "upsell", as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
-    assert 3 not in set(pd.read_parquet(tmp_path / "out" / "features.parquet").customer_id)
+    assert len(seen) > 200 and 3 not in seen
+
+
+def test_what_a_model_misses_is_told(bank, trained, tmp_path):
+    data = shutil.copytree(bank, tmp_path / "bank")
+    (data / "responses.csv").unlink()
+    run = nextbest.decide(data, "upsell", as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
+    assert [(item["table"], item["problem"]) for item in run.record["problems"]] == [("answers", "no_file")]
+
+
+def test_evidence_that_does_not_count_is_no_reason(bank, trained, tmp_path):
+    with_model = pd.read_parquet(trained / "out" / "decisions.parquet")
+    assert (with_model.reasons == "").all()
+    code = str(with_model.customer_id.iloc[0])
+    best = nextbest.explain(trained / "out", code).offers[0]
+    assert best.learned == best.propensity and best.signals == []
+    plain = nextbest.decide(bank, "upsell", as_of=AS_OF, out=tmp_path / "out")
+    assert plain.decisions.reasons.str.contains("income").any() and nextbest.explain(plain.folder, code).offers[0].signals
 
 
 def test_what_does_not_fit_is_told(bank, trained, tmp_path):

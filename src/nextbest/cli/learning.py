@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nextbest.cli.shared import Playbook, bar, err, out, told
+from nextbest.errors import Problem, UsageError
 
 
 class Task(StrEnum):
@@ -14,6 +15,7 @@ class Task(StrEnum):
 
     offers = "offers"
     activity = "activity"
+    purchases = "purchases"
 
 
 AsOf = Annotated[str | None, typer.Option(help="the day of the features [default: the latest day in the data]")]
@@ -76,8 +78,10 @@ def evaluate(
 def train(
     data: Data,
     out_folder: Annotated[Path, typer.Option("--out", help="folder of the model in charge; made on first use")],
-    playbook: Annotated[str | None, typer.Option("--playbook", "-p", help="[default: upsell, or shop for activity]")] = None,
-    task: Annotated[Task, typer.Option(help="offers: who takes what; activity: whose activity will fall")] = Task.offers,
+    playbook: Annotated[str | None, typer.Option("--playbook", "-p", help="[default: the one made for the task]")] = None,
+    task: Annotated[
+        Task, typer.Option(help="offers: who takes what; activity: whose activity will fall; purchases: how often customers buy again")
+    ] = Task.offers,
     model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
     hold_outs: Annotated[int, typer.Option(min=0, help="activity: judge on so many single splits too")] = 0,
@@ -87,9 +91,18 @@ def train(
     """Learn a model and judge it. One of offers takes over only through the gate; exit code 1 where it does not."""
     from nextbest.report import learning as show
     from nextbest.services.activity import train_activity
+    from nextbest.services.purchases import train_purchases
     from nextbest.services.train import train as train_service
 
     with told():
+        if task is Task.purchases:
+            if as_of is None:
+                raise UsageError([Problem("train", "no day to learn from", "say --as-of 2025-08-31: the end of the data")])
+            with bar() as report:
+                learned = train_purchases(data, playbook or "shop-invoices", out=out_folder, as_of=as_of, progress=report)
+            out.print(show.purchases(learned))
+            out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
+            return
         if task is Task.activity:
             with bar() as report:
                 found = train_activity(

@@ -98,14 +98,17 @@ def segments(
 ) -> None:
     """The groups of a run, declared and found: worth, risk, how they differ, and what to offer each."""
     from nextbest.report import segments as show
+    from nextbest.services.folder import written_whole
+    from nextbest.services.segments import MEMBERS
     from nextbest.services.segments import segments as segments_service
 
     with told():
         found = segments_service(run, language=language, seed=seed)
         out.print(show.table(found))
         if out_folder:
-            found.write(out_folder)
-            show.write_page(found, out_folder / "report.html")
+            with written_whole(out_folder, mark=MEMBERS) as scratch:
+                found.write(scratch)
+                show.write_page(found, scratch / "report.html")
             out.print(f"Written to {out_folder}: report.html, members.parquet, found.yaml", highlight=False)
 
 

@@ -27,6 +27,8 @@ CLUSTERS, REDRAWS = range(2, 9), 10
 """Numbers of clusters tried; bootstrap samples by which their stability is measured."""
 STABLE = 0.8
 """Adjusted Rand index from which on clusters are the same whoever happens to be in the data (Hennig 2007 takes 0.75–0.85)."""
+APART = 0.25
+"""Silhouette below which there is no substantial structure (Kaufman and Rousseeuw 1990)."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Groups of like customers. `stability`: mean adjusted Rand index against clusters of bootstrap samples; 1 is the same."""
+    """Groups of like customers. `stability`: mean adjusted Rand index against clusters of bootstrap samples; 1 is the same.
+    `silhouette`: how far apart they are, -1 to 1: one cloud can be cut in two stably, and is still one cloud."""
 
     labels: npt.NDArray[np.int64]
     centres: pd.DataFrame
     stability: float
+    silhouette: float
 
     @property
-    def stable(self) -> bool:
-        """Whether they would come out again."""
-        return self.stability >= STABLE
+    def real(self) -> bool:
+        """Whether they would come out again, and stand apart."""
+        return self.stability >= STABLE and self.silhouette >= APART
 
 
 def mean(values: Floats) -> Figure:
@@ -128,23 +132,30 @@ def overlap(members: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.divide(both, either, out=np.zeros_like(both), where=either > 0), members.columns, members.columns)
 
 
-def rules(frame: pd.DataFrame, target: Floats, seed: int) -> list[Found]:
+def half(count: int, seed: int) -> npt.NDArray[np.bool_]:
+    """The half of the customers on which rules are found. Shape: (customers,)."""
+    return np.asarray(np.random.default_rng(seed).permutation(count) % 2 == 0)
+
+
+def rules(frame: pd.DataFrame, target: Floats, least: int, seed: int) -> list[Found]:
     """Where the target is concentrated, as readable rules of at most three conditions, the highest first. Found on one half of the
-    customers, measured on the other; only groups whose mean lies above that of all are told."""
+    customers of whom it is known, measured on the other; told where the mean there lies above that of all, beyond its interval.
+    `least`: customers of a group on either half."""
     coded, meaning = _coded(frame)
-    half = np.random.default_rng(seed).permutation(len(frame)) % 2 == 0
-    smallest = max(int(SMALLEST * half.sum()), 2)
-    if len(frame) < 4 / SMALLEST:
+    known, learned = ~np.isnan(target), half(len(frame), seed)
+    found_on, measured_on = known & learned, known & ~learned
+    smallest = max(int(SMALLEST * found_on.sum()), least)
+    if not meaning or min(found_on.sum(), measured_on.sum()) < 2 * smallest:
         return []
     tree = DecisionTreeRegressor(max_depth=DEPTH, min_samples_leaf=smallest, random_state=seed)
-    tree.fit(coded[half], target[half])
-    rest, usual = frame[~half], float(target[~half].mean())
+    tree.fit(coded[found_on], target[found_on])
+    rest, values = frame[measured_on], target[measured_on]
     found = []
     for conditions in _paths(tree, meaning).values():
         rows = np.logical_and.reduce([_holds(rest[item.feature], item) for item in conditions] or [np.zeros(len(rest), dtype=bool)])
-        if rows.sum() >= 2:
-            found.append(Found(conditions, float(rows.mean()), mean(target[~half][rows])))
-    return sorted((item for item in found if item.mean.low > usual), key=lambda item: -item.mean.value)
+        if rows.sum() >= least:
+            found.append(Found(conditions, float(rows.mean()), mean(values[rows])))
+    return sorted((item for item in found if item.mean.low > float(values.mean())), key=lambda item: -item.mean.value)
 
 
 def _holds(column: "pd.Series[Any]", condition: Condition) -> npt.NDArray[np.bool_]:
@@ -196,16 +207,20 @@ def _paths(tree: DecisionTreeRegressor, meaning: Sequence[tuple[str, str | None]
 
 def clusters(frame: pd.DataFrame, seed: int) -> Clusters | None:
     """Groups of like customers over the numbers of the frame (k-means on standardised numbers, as many as have the best silhouette),
-    with their stability. None where there are too few customers or numbers."""
+    with their stability. None where there are too few customers or
+    numbers, or where every cut leaves a group of a few."""
     numbers = frame.select_dtypes("number").dropna(axis=1, how="all")
     numbers = numbers.loc[:, numbers.nunique() > 1]
     if len(frame) < 100 or numbers.shape[1] < 2:
         return None
     scaled = StandardScaler().fit_transform(numbers.fillna(numbers.median()))
     tried = {count: _clustered(scaled, count, seed) for count in CLUSTERS}
+    large = {count: model for count, model in tried.items() if np.bincount(model.labels_).min() >= SMALLEST * len(scaled)}
+    if not large:
+        return None
+    sample = min(2000, len(scaled))
     scores = {
-        count: silhouette_score(scaled, model.labels_, sample_size=min(2000, len(scaled)), random_state=seed)
-        for count, model in tried.items()
+        count: float(silhouette_score(scaled, model.labels_, sample_size=sample, random_state=seed)) for count, model in large.items()
     }
     best = max(scores, key=lambda count: scores[count])
     model, chance = tried[best], np.random.default_rng(seed)
@@ -214,7 +229,7 @@ def clusters(frame: pd.DataFrame, seed: int) -> Clusters | None:
         rows = chance.integers(0, len(scaled), len(scaled))
         again.append(adjusted_rand_score(model.labels_, _clustered(scaled[rows], best, seed + redraw + 1).predict(scaled)))
     centres = numbers.groupby(model.labels_).mean()
-    return Clusters(model.labels_.astype(np.int64), centres, float(np.mean(again)))
+    return Clusters(model.labels_.astype(np.int64), centres, float(np.mean(again)), scores[best])
 
 
 def _clustered(scaled: Floats, count: int, seed: int) -> KMeans:

@@ -146,8 +146,10 @@ class Model:
 
 
 def _hashes(features: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """A number per row, the same for the same features."""
-    return np.asarray(pd.util.hash_pandas_object(features, index=False), dtype=np.uint64)
+    """A number per row, the same for the same features, in whatever order they stand and whatever their last digits."""
+    numbers = {name: features[name].astype(np.float32) for name in sorted(features.select_dtypes("number"))}
+    words = {name: features[name] for name in sorted(set(features) - set(numbers))}
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame({**numbers, **words}), index=False), dtype=np.uint64)
 
 
 def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -109,7 +109,8 @@ def make(name: str) -> Model:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return cast(Model, point.load()())
-    raise UsageError([Problem(f"model '{name}'", "there is no such model", f"one of {', '.join(known())}")])
+    fix = f"one of {', '.join(known())}, or a folder that `nextbest train` wrote"
+    raise UsageError([Problem(f"model '{name}'", "there is no such model", fix)])
 
 
 def known() -> list[str]:

@@ -97,6 +97,15 @@ def _of(rule: Rule, offer: BoundOffer) -> str:
     return tree(rule).transform(swap).sql(dialect="duckdb")
 
 
+def _more_evidence(bound: Bound) -> Rule:
+    """The propensity were there a point of evidence more."""
+    more = exp.paren(exp.Add(this=exp.column("evidence"), expression=exp.convert(1)))
+    return Rule(
+        bound.propensity.text,
+        tree(bound.propensity).transform(lambda node: more.copy() if isinstance(node, exp.Column) and node.name == "evidence" else node),
+    )
+
+
 def _money(expression: str) -> str:
     return f"coalesce(try_cast(round({expression}, 2) as decimal(18, 2)), 0)"
 
@@ -231,7 +240,9 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
     ]
     if says := bound.model.business.gap:
         said.append(f"case when {_col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', model.category))} end")
-    reasons = ", ".join(said)
+    reasons = f"concat_ws('; ', {', '.join(said)})" if said else "''"
+    if offer.learned:  # evidence that changes nothing beside a forecast is no reason
+        reasons = f"case when {_col(offer, 'propensity')} <> {_of(_more_evidence(bound), offer)} then {reasons} else '' end"
     all_terms = list(dict.fromkeys(name for other in bound.offers for name in _terms(other)))
     values = {
         "offer": text(offer.id),
@@ -251,7 +262,7 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
         "expected_profit": _col(offer, "expected_profit") if offer.margin else "cast(null as double)",
         "evidence": _col(offer, "evidence"),
         "evidence_terms": _named("signal", points, list(bound.model.signals)),
-        "reasons": f"concat_ws('; ', {reasons})" if reasons else "''",
+        "reasons": reasons,
     }
     return "{" + ", ".join(f"{text(name)}: {values[name]}" for name in RECORD) + "}"
 

@@ -16,7 +16,6 @@ from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Fact, Measure, Offer, Option, Playbook
 from nextbest.playbook.naming import check_names, takes_own_numbers
 from nextbest.rules.parse import ParamValue, Rule, Scope, cell, did_you_mean
-from nextbest.rules.reference import evaluate
 
 T = TypeVar("T")
 DATED = ("since", "first", "days")
@@ -91,7 +90,6 @@ class Bound:
     score: Rule
     confidence: Rule
     plurals: dict[str, Rule]
-    at_risk: float | None
     paydays: dict[str, Rule]
     """The days near a payday, by the name of the measure's sum."""
 
@@ -251,7 +249,6 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
             language: binder.rule(voice.plural, Scope(frozenset({"n"})), "voices", language, "plural")
             for language, voice in model.voices.items()
         },
-        at_risk=_at_risk(binder, params),
         paydays={
             measure.sum: binder.rule(
                 measure.payday.within, Scope(frozenset(), {}, params), "features", "measures", name, "payday", "within"
@@ -263,13 +260,6 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return result
-
-
-def _at_risk(binder: Binder, params: dict[str, ParamValue]) -> float | None:
-    worth = binder.loaded.model.business.worth
-    if worth is None or worth.at_risk is None:
-        return None
-    return float(evaluate(binder.rule(worth.at_risk, Scope(frozenset(), {}, params), "business", "worth", "at_risk"), {}) or 0)
 
 
 def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:

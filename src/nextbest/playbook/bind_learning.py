@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nextbest.errors import PlaybookError
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.binder import Binder
-from nextbest.playbook.learning import ActivityLearning, Gate, OfferLearning, Said
+from nextbest.playbook.learning import ActivityLearning, Gate, OfferLearning, PurchaseLearning, Said
 from nextbest.playbook.sources import Source
 from nextbest.rules.parse import ParamValue, Rule, Scope
 from nextbest.rules.reference import evaluate
@@ -98,10 +98,13 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         if name not in book.customer_columns or name in _codes(book):
             binder.say(f"no customer column '{name}'", "name one that is no code", *at, "fairness")
     if model.fills:
-        if model.fills.by not in model.products.columns:
-            binder.say(f"no products' column '{model.fills.by}'", "name one", *at, "fills", "by")
-        for filled in model.fills.columns.values():
-            _check_fills(binder, book, filled, model.uses, *at, "fills", "columns")
+        by = model.products.columns.get(model.fills.by)
+        if by is None or by.type not in ("category", "text"):
+            binder.say(f"no products' column '{model.fills.by}' of words", "name a category", *at, "fills", "by")
+        if len(set(model.fills.columns.values())) < len(model.fills.columns):
+            binder.say("two kinds fill one column", "give each its own", *at, "fills", "columns")
+        for column_filled in model.fills.columns.values():
+            _check_fills(binder, book, column_filled, model.uses, *at, "fills", "columns")
     features = {*model.uses, *model.pairs, *MADE}
     for name, reason in model.reasons.items():
         for item in (item for item in reason.of if item not in features):
@@ -121,6 +124,10 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
             for name in Gate.model_fields
         },
     )
+    filled = set(model.fills.columns.values()) if model.fills else set()
+    for rule in (*result.pairs.values(), *result.eligible.values(), result.heuristic):
+        if filled & set(book.roots(rule)):
+            binder.say(f"'{rule.text}' looks at what the model itself fills", "leave it out", *at, "fills")
     if binder.problems:
         raise PlaybookError(binder.problems)
     return result
@@ -174,6 +181,37 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return BoundActivityLearning(book, model, cost / saved)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundPurchaseLearning:
+    """The part `purchases` of learn.yaml, bound. `ahead`: days."""
+
+    book: Bound
+    model: PurchaseLearning
+    ahead: float
+
+
+def bound_purchase_learning(book: Bound) -> BoundPurchaseLearning | None:
+    """The part bound, None where the playbook has none. Raises PlaybookError with every problem."""
+    model = book.model.learn.purchases if book.model.learn else None
+    if model is None:
+        return None
+    binder, at = Binder(book.loaded, book.as_of), ("learn", "purchases")
+    source = book.model.business.sources.get(model.of)
+    if source is None or "date" not in source.columns or model.of == book.model.business.customers:
+        binder.say(f"'{model.of}' is no activity table with dates", "name one", *at, "of")
+    for entry, name in zip(("repeats", "last", "age", "average"), model.names, strict=True):
+        if name not in book.features:
+            binder.say(f"unknown feature '{name}'", "name a feature", *at, entry)
+    for column in (model.fills.alive, model.fills.purchases, model.fills.value):
+        _check_fills(binder, book, column, list(model.names), *at, "fills")
+    ahead = float(evaluate(binder.rule(model.ahead, Scope(frozenset(), {}, _params(binder, book)), *at, "ahead"), {}) or 0)
+    if not binder.problems and ahead < 1:
+        binder.say("forecasts less than a day", "say how many days", *at, "ahead")
+    if binder.problems:
+        raise PlaybookError(binder.problems)
+    return BoundPurchaseLearning(book, model, ahead)
 
 
 def _known(book: Bound) -> set[str]:

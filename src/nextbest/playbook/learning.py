@@ -101,8 +101,34 @@ class ActivityLearning(Strict):
     )
 
 
+class PurchaseFills(Strict):
+    """Customer columns that `decide --model` fills where they are blank."""
+
+    alive: Name = Field(description="the probability that the customer has not left")
+    purchases: Name = Field(description="expected purchases in the days ahead")
+    value: Name = Field(description="expected spending in the days ahead, in the playbook's currency")
+
+
+class PurchaseLearning(Strict):
+    """How often customers will buy again, who leave without saying so. Each entry but `of` and `ahead` names a feature."""
+
+    of: Name = Field(description="the activity table of purchases")
+    repeats: Name = Field(description="purchases after the first")
+    last: Name = Field(description="days from the first purchase to the last")
+    age: Name = Field(description="days since the first purchase")
+    average: Name = Field(description="money a purchase")
+    ahead: Expression = Field(description="days that are forecast, over parameters only")
+    fills: PurchaseFills
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """The features, in the order repeats, last, age, average."""
+        return self.repeats, self.last, self.age, self.average
+
+
 class Learn(Strict):
     """learn.yaml"""
 
     offers: OfferLearning | None = None
     activity: ActivityLearning | None = None
+    purchases: PurchaseLearning | None = None

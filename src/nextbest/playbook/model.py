@@ -53,15 +53,15 @@ class Worth(Strict):
     value: Name = Field(description="what a customer earns the business a month, in the playbook's currency")
     trend: Name | None = Field(None, description="how that has changed")
     risk: Name | None = Field(None, description="probability that the customer is lost, 0 to 1; unknown without a forecast")
-    at_risk: Expression | None = Field(None, description="the risk from which on a customer is at risk, over parameters only")
+    at_risk: Name | None = Field(None, description="1 for customers at risk, 0 for others; unknown without a forecast")
+    stake: Name | None = Field(None, description="what is lost where nothing is done, in money; unknown without a forecast")
     recency: Name | None = Field(None, description="days since the last purchase; with `frequency` a grid is made of both")
     frequency: Name | None = Field(None, description="purchases in the horizon")
 
     @property
     def names(self) -> dict[str, str]:
         """Entry → column, of those that are there."""
-        entries = ("value", "trend", "risk", "recency", "frequency")
-        return {entry: getattr(self, entry) for entry in entries if getattr(self, entry) is not None}
+        return {entry: getattr(self, entry) for entry in type(self).model_fields if getattr(self, entry) is not None}
 
 
 class Business(Strict):

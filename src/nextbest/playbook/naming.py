@@ -14,6 +14,8 @@ Say = Callable[..., None]
 RESERVED = frozenset(
     [
         "addressed",
+        "answered",
+        "answers",
         "again",
         "consents",
         "contacted",
@@ -24,16 +26,21 @@ RESERVED = frozenset(
         "events",
         "everyone",
         "features",
+        "forecast",
+        "forecast_part",
         "forgotten",
+        "held",
         "history",
         "holding",
         "left_alone",
         "messages",
         "objecting",
+        "opened",
         "past",
         "places",
         "planned",
         "population",
+        "products",
         "records",
         "refusals",
         "rejects",
@@ -94,9 +101,14 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
         if item.of not in model.features.features:
             say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
     if business.worth:
+        if (business.worth.recency is None) != (business.worth.frequency is None):
+            say("recency and frequency make a grid together", "name both, or neither", "business", "worth")
         for entry, name in business.worth.names.items():
-            if name not in base.columns and name not in model.features.features:
+            column = business.sources[business.customers].columns.get(name)
+            if column is None and name not in model.features.features:
                 say(f"unknown feature '{name}'", did_you_mean(name, model.features.features), "business", "worth", entry)
+            elif (column and column.type not in ("integer", "number", "money")) or (column and entry == "at_risk"):
+                say(f"'{name}' is no number", "name a feature of features.yaml", "business", "worth", entry)
     for name, segment in model.segments.items():
         for typical in segment.offers:
             if typical not in model.offers:

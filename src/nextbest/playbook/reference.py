@@ -114,6 +114,14 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
     )
 
 
+def evidence_counts(bound: Bound, evidence: float, learned: float | None) -> bool:
+    """Whether more evidence would make the offer likelier, beside what a model says of it."""
+    return bool(
+        evaluate(bound.propensity, {"evidence": evidence, "learned": learned})
+        != evaluate(bound.propensity, {"evidence": evidence + 1, "learned": learned})
+    )
+
+
 def _expected_profit(offer: BoundOffer, row: Mapping[str, Any], propensity: float) -> float | None:
     """What offering it is worth to the business; None where the offer has no margin, or it is unknown for the customer."""
     margin = evaluate(offer.margin, row) if offer.margin else None

@@ -105,7 +105,7 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
         if term.amount:
             table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(_behind(term, currency)))
     if offer.learned is not None:
-        table.add_row("model", "what a trained model says of it", f"{offer.learned:.3f}", "")
+        table.add_row("forecast", "the probability that a model gives it", f"{offer.learned:.3f}", "")
     for signal in offer.signals:
         table.add_row("evidence", escape(signal.meaning), f"{signal.points:+.2f} of {signal.most:+.1f}", f"strength {signal.strength:.2f}")
     for change in offer.change:

@@ -12,6 +12,7 @@ from nextbest.measure.ranking import Figure
 from nextbest.report.html import environment
 from nextbest.services.activity import Trained
 from nextbest.services.evaluate import Evaluation
+from nextbest.services.purchases import Trained as Purchases
 
 
 def figure(value: Figure | float | None) -> str:
@@ -63,6 +64,20 @@ def activity(found: Trained) -> RenderableType:
         held = [f"{splits[name]['mean']:.3f} ± {splits[name]['sd']:.3f}"] if splits else []
         table.add_row(label, f"{figures[name]['mean']:.3f}", f"{figures[name]['sd']:.3f}", *held)
     table.add_row("calibration error", f"{figures['calibration_error']:.3f}", "–")
+    return table
+
+
+def purchases(found: Purchases) -> RenderableType:
+    """What the days kept back showed."""
+    figures = found.card.figures
+    title = f"{figures['customers']} customers; the last {figures['ahead']:.0f} days, which it did not see"
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_row("purchases expected", f"{figures['expected']:.0f}")
+    table.add_row("purchases that came", f"{figures['came']:.0f}")
+    for name, label in (("mean_error", "mean error a customer"), ("mean_error_of_own_rate", "of the customer's own rate carried on")):
+        item = figures[name]
+        table.add_row(label, f"{item['value']:.3f} ({item['low']:.3f}–{item['high']:.3f})")
+    table.add_row("rank correlation", f"{figures['rank_correlation']:.3f}")
     return table
 
 

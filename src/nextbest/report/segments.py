@@ -30,7 +30,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def table(found: Segments) -> RenderableType:
-    """A row per group, then what was found beyond chance about the largest stake."""
+    """A row per group, then who gets nothing and why."""
     currency = found.book.model.channels[found.book.model.business.channel].sign
     words = {name: say(found.language, f"segments.{name}", currency=currency) for name in COLUMNS}
     groups = Table(title=f"{found.everyone.customers} {words['customers']}", title_justify="left")
@@ -39,7 +39,8 @@ def table(found: Segments) -> RenderableType:
     for item in (found.everyone, *([found.at_risk] if found.at_risk else []), *found.declared, *found.found):
         groups.add_row(called(found, item), *cells(item))
     dropped = [f"{say(found.language, f'segments.stage.{stage}')}: {count}" for stage, count in found.dropped.items()]
-    return Together(groups, *dropped)
+    held = [f"{withheld(found, reason)}: {count}" for reason, count in found.withheld.items()]
+    return Together(groups, *dropped, *held)
 
 
 COLUMNS = ("group", "customers", "risk", "value", "trend", "stake", "profit")
@@ -48,6 +49,11 @@ COLUMNS = ("group", "customers", "risk", "value", "trend", "stake", "profit")
 def called(found: Segments, group: Group) -> str:
     """A group's name for people."""
     return group.meaning or say(found.language, f"segments.{group.name}")
+
+
+def withheld(found: Segments, reason: str) -> str:
+    """What held a message back, in words."""
+    return say(found.language, f"segments.withheld.{reason}") if reason in ("consent", "no_text") else reason
 
 
 def cells(group: Group) -> list[str]:
@@ -83,6 +89,7 @@ def write_page(found: Segments, path: Path) -> None:
             currency=currency,
             called=lambda group: called(found, group),
             cells=cells,
+            withheld=lambda reason: withheld(found, reason),
             columns=COLUMNS,
             differences=lambda group: differences(found, group),
             name=lambda feature: found.book.called(feature, found.language),

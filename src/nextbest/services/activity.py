@@ -1,7 +1,6 @@
 """Activity: train a model of whose activity will fall, judge it honestly, and say of each customer how likely and why."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,9 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import skops.io
 
-from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.files import find
 from nextbest.models import calibration as scales
 from nextbest.models.activity import Model, Table
 from nextbest.plan.stage import quote
@@ -31,8 +28,7 @@ from nextbest.services.judging import Judged, judge
 from nextbest.services.model_files import CARD, Card, read_card
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
-from nextbest.services.reading import Reading
-from nextbest.settings import Settings
+from nextbest.services.reading import Reading, read_customers
 
 PIPELINES, REST, SEEN, PLAYBOOK = "pipelines.skops", "model.json", "seen.parquet", "playbook"
 TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
@@ -118,6 +114,8 @@ def train_activity(
 CAUTIONS = [
     "A probability of a fall is no effect of an offer: who is likely to leave may not be who can be kept (see uplift).",
     "Learned from one period's customers: watch the calibration when seasons or prices change.",
+    "The folder holds rows of customers, without codes: treat it as personal data, and train again once somebody had themselves erased.",
+    "Of rows it learned from, unchanged, it repeats what it said before it saw them; of the same customers later it may be too sure.",
     "The threshold follows from the declared costs of the playbook: samples until the shop sets its own.",
 ]
 
@@ -186,11 +184,8 @@ def _read(
     book = bound(loaded, day_of(as_of) if as_of is not None else _a_day(loaded))
     learning = bound_activity_learning(book)
     assert learning is not None
-    found = find(Path(data), {}, book.model.business.sources)
-    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
-        reading = Reading(book, found, engine, Path(temp))
-        reading.features(progress)
-        yield learning, engine.batches(rows_of(learning), 100_000).read_all().to_pandas(), reading
+    with read_customers(data, book, progress) as reading:
+        yield learning, reading.engine.batches(rows_of(learning), 100_000).read_all().to_pandas(), reading
 
 
 def rows_of(learning: BoundActivityLearning) -> str:

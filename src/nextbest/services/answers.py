@@ -11,12 +11,11 @@ from typing import Any
 
 import duckdb
 
-from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
+from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, PlaybookError, Problem, UsageError
-from nextbest.intake.files import Found, find, to_utf8
+from nextbest.intake.files import find
 from nextbest.models.base import Pairs
 from nextbest.plan import pairs
-from nextbest.plan.cell import parsed
 from nextbest.plan.stage import quote
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_offer_learning
@@ -24,7 +23,7 @@ from nextbest.playbook.learning import OfferLearning
 from nextbest.playbook.load import Loaded, load
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
-from nextbest.services.reading import Reading
+from nextbest.services.reading import Reading, latest_day
 from nextbest.settings import Settings
 
 BATCH = 200_000
@@ -49,6 +48,8 @@ class Answers:
         for name in ("held", "answers"):
             reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind))
             engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
+        for name in learning.tables:
+            engine.execute(f"drop table {name}_rows")  # what comes next needs the room
         self.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
         if not self.products:
             raise DataError([Problem("products", "no product is left", "check the products' codes")])
@@ -115,7 +116,7 @@ def read_answers(
     optional = ("held",) if need_answers else ("held", "answers")
     found = find(Path(data), {}, {**loaded.model.business.sources, **tables}, optional)
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
-        book = bound(loaded, day_of(as_of) if as_of is not None else _latest(loaded, found, engine, Path(temp)))
+        book = bound(loaded, day_of(as_of) if as_of is not None else latest_day(loaded, found, engine, Path(temp)))
         learning = bound_offer_learning(book)
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
@@ -126,24 +127,3 @@ def read_answers(
         progress("pairing customers and products", steps, steps)
         made.pair()
         yield made
-
-
-def _latest(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> date:
-    """The latest day that stands in an activity table."""
-    days: list[date] = []
-    for name, source in loaded.model.business.sources.items():
-        column = source.columns.get("date")
-        files = [to_utf8(file, temp / "dates") for file in found.of(name) if "date" in file.columns]
-        if column is None or not files:
-            continue
-        for scan, file in engine.scan(files):
-            header = file.columns["date"]
-            value = parsed(column, quote(header), file.native.get(header))
-            [(day,)] = engine.rows(f"select cast(max({value}) as date) from {scan}")
-            days += [day] if day else []
-        for table in (MALFORMED, f"{MALFORMED}_scan"):
-            engine.execute(f"drop table if exists {table}")  # they are told when the rows themselves are read
-    if not days:
-        raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
-    latest: date = max(days)
-    return latest

@@ -21,7 +21,7 @@ from nextbest.plan import candidates, contact, features, staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
 from nextbest.playbook.bind import Bound, BoundOffer, bound
-from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning
+from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning, bound_purchase_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
 
@@ -43,6 +43,7 @@ def check(playbook: str | Path = "bank-kz", as_of: date | None = None) -> Checke
     book = bound(loaded, as_of or latest_start(loaded.model))
     learning = bound_offer_learning(book)
     bound_activity_learning(book)
+    bound_purchase_learning(book)
     problems = [*(_model(learning) if learning else []), *examples.failures(book), *_shapes(book), *_messages(book), *_voices(book)]
     if not any(isinstance(problem, _Unwritable) for problem in problems):
         problems += _types(book)

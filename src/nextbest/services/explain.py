@@ -9,7 +9,7 @@ import duckdb
 
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
-from nextbest.playbook.reference import Row, outcome, with_own_signals
+from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
 from nextbest.run import Run
@@ -59,7 +59,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class OfferExplained:
-    """One offer's path through every stage. `learned`: what a trained model says of it, None where none was asked."""
+    """One offer's path through every stage. `learned`: the forecast for it, None where there is none."""
 
     offer: str
     product: str
@@ -205,6 +205,8 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
         for item in record["benefit_terms"]
     ]
     own = with_own_signals(offer, row)
+    learned = evaluate(offer.learned, row) if offer.learned else None
+    counts = evidence_counts(book, record["evidence"], learned)
     signals = [
         SignalExplained(
             name=item["signal"],
@@ -214,6 +216,7 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
             most=offer.model.evidence.signals[item["signal"]],
         )
         for item in record["evidence_terms"]
+        if counts
     ]
     failed = [
         *_failed("eligibility", offer.eligible, offer.model.eligible, record["eligibility_failed"], row, language),
@@ -226,14 +229,14 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
         verdict=record["verdict"],
         confidence=record["confidence"],
         propensity=record["propensity"],
-        learned=evaluate(offer.learned, row) if offer.learned else None,
+        learned=learned,
         evidence=record["evidence"],
         score=record["score"],
         benefit=float(record["benefit"]),
         terms=terms,
         signals=signals,
         failed=failed,
-        change=_change(book, offer, record, own, ranked, failed, language),
+        change=_change(book, offer, record, own, ranked, failed, language, counts),
     )
 
 
@@ -256,8 +259,10 @@ def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: st
     ]
 
 
-def _change(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str) -> list[str]:
-    """What would have to be different for this offer to come first."""
+def _change(
+    book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[Row], failed: list[Failed], language: str, counts: bool
+) -> list[str]:
+    """What would have to be different for this offer to come first. `counts`: whether evidence has a say."""
     meaning = {name: book.model.signals[name].meaning[language] for name in offer.model.evidence.signals}
     if record["verdict"] == "held":
         return [say(language, "change.held")]
@@ -271,7 +276,7 @@ def _change(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[
         ]
     best = ranked[0]["score"] if ranked and ranked[0]["rank"] == 1 else None
     for name, points in offer.model.evidence.signals.items():
-        if points <= 0 or row[name] >= 1 or best is None:
+        if points <= 0 or row[name] >= 1 or best is None or not counts:
             continue
         would = outcome(book, offer, {**row, name: 1.0})
         if would.score > best:

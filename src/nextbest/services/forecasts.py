@@ -1,7 +1,7 @@
 """Forecasts: what trained models say of each customer, written into the customer columns that learn.yaml names."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +15,26 @@ from nextbest.models.activity import Table
 from nextbest.models.base import Model
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound
-from nextbest.playbook.bind_learning import BoundActivityLearning, BoundOfferLearning, bound_activity_learning, bound_offer_learning
+from nextbest.playbook.bind_learning import (
+    BoundActivityLearning,
+    BoundOfferLearning,
+    BoundPurchaseLearning,
+    bound_activity_learning,
+    bound_offer_learning,
+    bound_purchase_learning,
+)
 from nextbest.playbook.sources import Source
 from nextbest.services.activity import read_activity, rows_of
 from nextbest.services.answers import Answers
 from nextbest.services.model_files import Card, fits, read_card, read_model
+from nextbest.services.purchases import PurchaseModel, history_of, read_purchases
 from nextbest.services.reading import Reading
 
+MISSED = {
+    "held": "without it what is held already is offered again",
+    "answers": "without it the model takes every customer for one who was never asked",
+}
+"""What it means that a table of learn.yaml is missing where a model forecasts."""
 BATCH = 100_000
 """Customers that are in memory at a time."""
 
@@ -52,7 +65,7 @@ def forecasts(folders: Iterable[str | Path], book: Bound) -> list[Forecast]:
         card = read_card(folder)
         if card.task in found:
             raise UsageError([Problem(str(folder), f"is the second model of {card.task}", "name one of each task")])
-        found[card.task] = _offers(folder, card, book) if card.task == "offers" else _activity(folder, card, book)
+        found[card.task] = MAKE[card.task](folder, card, book)
     return list(found.values())
 
 
@@ -82,6 +95,18 @@ def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
     return _Activity(card, read_activity(folder)[0], learning)
 
 
+def _purchases(folder: Path, card: Card, book: Bound) -> Forecast:
+    learning = bound_purchase_learning(book)
+    if learning is None:
+        raise _fills_nothing(book, "purchases")
+    fits(card, "purchases", learning.model.names, ())
+    return _Purchases(card, read_purchases(folder), learning)
+
+
+MAKE: dict[str, Callable[[Path, Card, Bound], Forecast]] = {"offers": _offers, "activity": _activity, "purchases": _purchases}
+"""By the task of a model."""
+
+
 def _fills_nothing(book: Bound, part: str) -> UsageError:
     what = f"its learn.yaml has no `{part}` with `fills`: no column takes what the model says"
     return UsageError([Problem(f"playbook '{book.model.business.name}'", what, "name the columns, or leave --model out")])
@@ -100,6 +125,9 @@ class _Offers:
     def read(self, reading: Reading) -> None:
         self.answers = Answers(self.learning, reading.engine, reading)
         self.answers.read()
+        for name, advice in MISSED.items():
+            if not reading.found.of(name):
+                reading.problems.append({"table": name, "problem": "no_file", "column": None, "rows": 0, "kept": True, "advice": advice})
 
     def fill(self, reading: Reading) -> None:
         self.answers.pair()
@@ -150,6 +178,28 @@ class _Activity:
             _write(reading, f"select customer as {reading.key}, learned as {quote(column)} from forecast", [column])
 
 
+@dataclass
+class _Purchases:
+    card: Card
+    model: PurchaseModel
+    learning: BoundPurchaseLearning
+
+    @property
+    def tables(self) -> dict[str, Source]:
+        return {}
+
+    def read(self, reading: Reading) -> None:
+        pass
+
+    def fill(self, reading: Reading) -> None:
+        batches = reading.engine.batches(history_of(self.learning), BATCH)
+        frames = (batch.to_pandas() for batch in batches if batch.num_rows)
+        fills = self.learning.model.fills.model_dump()
+        if _load(reading.engine, ({"customer": frame.customer, **self.model.forecast(frame)} for frame in frames)):
+            said = ", ".join(f"{name} as {quote(column)}" for name, column in fills.items())
+            _write(reading, f"select customer as {reading.key}, {said} from forecast", list(fills.values()))
+
+
 def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:
     """The parts as the table `forecast`; whether there was any."""
     any_part = False
@@ -164,4 +214,5 @@ def _write(reading: Reading, select: str, columns: list[str]) -> None:
     table = quote(reading.book.model.business.customers)
     values = ", ".join(f"{quote(column)} = coalesce({table}.{quote(column)}, said.{quote(column)})" for column in columns)
     reading.engine.execute(f"update {table} set {values} from ({select}) as said where said.{reading.key} = {table}.{reading.key}")
-    reading.engine.execute("drop table forecast")
+    for name in ("forecast", "forecast_part"):
+        reading.engine.execute(f"drop table if exists {name}")

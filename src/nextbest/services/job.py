@@ -41,10 +41,10 @@ class Job:
 
     def no_past(self) -> None:
         """Nothing is known of earlier contacts."""
-        kind = self.engine.rows(f"select typeof({self.key}) from features limit 1")
+        kinds = {name: kind for name, kind, *_ in self.engine.rows("describe features")}
         for name, columns in (("history", HISTORY), ("suppressions", SUPPRESSIONS)):
             listed = ", ".join(f"cast(null as {of}) as {quote(column)}" for column, of in columns.items())
-            select = f"select cast(null as {kind[0][0] if kind else 'varchar'}) as {self.key}, {listed} where false"
+            select = f"select cast(null as {kinds[self.book.code]}) as {self.key}, {listed} where false"
             self.engine.create(Stage(name, "one event of a customer", select))
 
     def features(self) -> None:

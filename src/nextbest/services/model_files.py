@@ -52,7 +52,7 @@ def fits(card: Card, task: str, numbers: Iterable[str], words: Iterable[str]) ->
     """Raises UsageError where the model is of another task, or was trained on other features than the playbook names now."""
     if card.task != task:
         raise UsageError([Problem("model", f"is one of {card.task}, not of {task}", "name a folder that `nextbest train` wrote")])
-    if changed := sorted({*numbers, *words} ^ {*card.numbers, *card.words}):
+    if changed := sorted((set(numbers) ^ set(card.numbers)) | (set(words) ^ set(card.words))):
         what = f"was trained on other features than the playbook has now: {', '.join(changed)}"
         raise UsageError([Problem("model", what, "train it again")])
 

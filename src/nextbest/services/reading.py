@@ -1,20 +1,26 @@
 """Reading: the files of every source as typed tables, with each problem counted and each odd row kept aside."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
-from nextbest.errors import DataError, Problem
-from nextbest.intake.files import Found, to_utf8
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.files import Found, find, to_utf8
 from nextbest.plan import features, staging
+from nextbest.plan.cell import parsed
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound
+from nextbest.playbook.load import Loaded
 from nextbest.playbook.sources import Source
 from nextbest.services.progress import Progress
+from nextbest.settings import Settings
 
 _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
   cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
@@ -216,3 +222,33 @@ class Reading:
 
     def _add_rejects(self, part: str) -> None:
         self.engine.execute(f"insert into rejects {part}")
+
+
+def latest_day(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> date:
+    """The latest day that stands in an activity table. Raises UsageError where there is none."""
+    days: list[date] = []
+    for name, source in loaded.model.business.sources.items():
+        column = source.columns.get("date")
+        files = [to_utf8(file, temp / "dates") for file in found.of(name) if "date" in file.columns]
+        if column is None or not files:
+            continue
+        for scan, file in engine.scan(files):
+            header = file.columns["date"]
+            value = parsed(column, quote(header), file.native.get(header))
+            [(day,)] = engine.rows(f"select cast(max({value}) as date) from {scan}")
+            days += [day] if day else []
+        for table in (MALFORMED, f"{MALFORMED}_scan"):
+            engine.execute(f"drop table if exists {table}")  # they are told when the rows themselves are read
+    if not days:
+        raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
+    latest: date = max(days)
+    return latest
+
+
+@contextmanager
+def read_customers(data: str | Path, book: Bound, progress: Progress) -> Iterator[Reading]:
+    """The tables of a folder, read up to `features` and `population`. Raises DataError."""
+    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
+        reading = Reading(book, find(Path(data), {}, book.model.business.sources), engine, Path(temp))
+        reading.features(progress)
+        yield reading

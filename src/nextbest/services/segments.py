@@ -1,5 +1,6 @@
 """Segments: the declared groups of a run and those found in it, each with its worth, how it differs, and what to offer it."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from nextbest.arrays import Floats
 from nextbest.errors import Problem, UsageError
 from nextbest.measure import segments as measure
 from nextbest.measure.experiments import detectable
@@ -21,6 +21,8 @@ from nextbest.playbook.bind_learning import bound_activity_learning
 from nextbest.playbook.model import Worth
 from nextbest.run import Run
 
+MEMBERS = "members.parquet"
+NUMBERS = ("integer", "number", "money")
 MOST = 100_000
 """Customers that intervals, profiles and found groups are computed from; sizes and sums are of all."""
 LEAST = 30
@@ -42,9 +44,9 @@ class Offered:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of customers. Figures are means a customer, None where unknown; `at_stake` is the sum of risk × value a month.
+    """A group of customers. Figures are means a customer, None where unknown; `at_stake` is the sum of the playbook's `stake`.
 
-    `detectable`: the smallest relative lift that an experiment with half of the group left alone could show.
+    `detectable`: the smallest relative fall of the risk that an experiment with half of the group left alone could show.
     """
 
     name: str
@@ -79,7 +81,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Segments:
-    """All groups of a run. `everyone` is the whole; `at_risk` those from the playbook's bound on, where there is a forecast."""
+    """All groups of a run. `everyone` is the whole; `at_risk` those of whom the playbook says so, where there is a forecast.
+
+    `known`: customers whose risk is known; `losing`: messages that are expected to cost more than they earn; `meanings`: found
+    group → language → words.
+    """
 
     book: Bound
     language: str
@@ -93,12 +99,14 @@ class Segments:
     dropped: Mapping[str, int]
     withheld: Mapping[str, int]
     members: pd.DataFrame = field(repr=False)
+    known: int
+    losing: Offered
+    meanings: Mapping[str, Mapping[str, str]]
 
     def write(self, folder: Path) -> None:
         """members.parquet (customers × groups) and found.yaml (the found groups as entries of a segments.yaml)."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.members.to_parquet(folder / "members.parquet", index=False)
-        entries = {group.name: {"when": group.when, "meaning": {self.language: group.meaning}} for group in self.found}
+        self.members.to_parquet(folder / MEMBERS, index=False)
+        entries = {group.name: {"when": group.when, "meaning": dict(self.meanings[group.name])} for group in self.found}
         (folder / "found.yaml").write_text(yaml.safe_dump(entries, allow_unicode=True, sort_keys=False, width=120), encoding="utf-8")
 
 
@@ -130,32 +138,39 @@ class _Bench:
     def made(self) -> Segments:
         key = quote(self.book.code)
         files = {name: f"read_parquet({text(str(self.run.folder / name) + '.parquet')})" for name in ("features", "decisions", "messages")}
-        first = (
-            f"select {key}, d.offer as first_offer, d.product as first_product, d.expected_profit from {files['decisions']} as d "
-            f"join {files['messages']} as m using ({key}) where d.rank = 1 and m.withheld is null"
+        sent = (  # not always the offer of rank 1: the contact policy may let it rest
+            f"select {key}, d.offer as sent_offer, d.product as sent_product, d.expected_profit from {files['decisions']} as d "
+            f"join {files['messages']} as m using ({key}) where d.offer = m.offer and m.withheld is null"
         )
-        self.connection.execute(f"create view people as from {files['features']} left join ({first}) using ({key})")
+        self.connection.execute(f"create view people as from {files['features']} left join ({sent}) using ({key})")
         some = f"select * from people order by hash(cast({key} as varchar) || {text(str(self.seed))}) limit {MOST}"
         self.frame = self.connection.execute(f"from ({some}) order by {key}").df()
         if len(self.frame) == 0:
             raise UsageError([Problem(str(self.run.folder), "nobody was scored in this run", "decide for some customers first")])
         columns = self.book.model.business.sources[self.book.model.business.customers].columns
-        kinds = ("integer", "number", "money", "category")
-        taken = [name for name, column in columns.items() if column.type in kinds] + list(self.book.features)
+        taken = [name for name, column in columns.items() if column.type in NUMBERS or (column.type == "category" and column.values)]
+        taken += list(self.book.features)
         self.looked_at = [name for name in taken if name in self.frame and name not in ("language", "time_zone")]
+        self._check_risk()
         declared = [
             self._group(name, segment.meaning.get(self.language, name), str(segment.when), quote(name), self.book.segments[name].columns)
             for name, segment in self.book.model.segments.items()
         ]
-        rules = {f"found_{place}": item.conditions for place, item in enumerate(self._found(), 1)}
+        free = (name for name in (f"found_{place}" for place in itertools.count(1)) if name not in self.book.segments)
+        written = {str(segment.when) for segment in self.book.model.segments.values()}
+        rules = dict(zip(free, (rule for rule in self._found() if _text(rule) not in written), strict=False))
+        rest = ~measure.half(len(self.frame), self.seed)
         found = [
-            self._group(name, self._words(rule), _text(rule), _sql(rule), [item.feature for item in rule]) for name, rule in rules.items()
+            self._group(name, self._words(rule, self.language), _text(rule), _sql(rule), [item.feature for item in rule], rest)
+            for name, rule in rules.items()
         ]
         members = self._members({group.name: quote(group.name) for group in declared} | {name: _sql(rule) for name, rule in rules.items()})
         reached = f"select {key}, max(list_position({list(STAGES)}, verdict)) as stage from {files['decisions']} group by 1"
         dropped = self._counted(
             f"select ({list(STAGES)})[stage], count(*) from ({reached}) where stage < {len(STAGES)} group by stage order by stage"
         )
+        risk = quote(self.worth.risk) if self.worth.risk else "null"
+        losing = "select count(*), coalesce(sum(expected_profit), 0) from people where expected_profit < 0"
         return Segments(
             book=self.book,
             language=self.language,
@@ -171,36 +186,49 @@ class _Bench:
                 f"select withheld, count(*) from {files['messages']} where withheld is not null group by 1 order by 2 desc, 1"
             ),
             members=members,
+            known=int(self.connection.execute(f"select count({risk}) from people").fetchall()[0][0]),
+            losing=Offered("", "", *self.connection.execute(losing).fetchall()[0]),
+            meanings={
+                name: {language: self._words(rule, language) for language in self.book.model.business.languages}
+                for name, rule in rules.items()
+            },
         )
+
+    def _check_risk(self) -> None:
+        if self.worth.risk is not None and not self.frame[self.worth.risk].dropna().between(0, 1).all():
+            what = f"'{self.worth.risk}' is no probability: some lie outside 0 to 1"
+            raise UsageError([Problem("worth.risk", what, "name a feature between 0 and 1")])
 
     def _counted(self, select: str) -> dict[str, int]:
         return {str(name): int(count) for name, count in self.connection.execute(select).fetchall()}
 
     def _at_risk(self) -> Group | None:
-        if self.worth.risk is None or self.book.at_risk is None or self.frame[self.worth.risk].notna().sum() < LEAST:
+        name = self.worth.at_risk
+        if name is None or self.frame[name].notna().sum() < LEAST:
             return None
-        limit = f"{self.book.at_risk:g}"
-        condition = f"{quote(self.worth.risk)} >= {limit}"
-        return self._group("at_risk", "", f"{self.worth.risk} >= {limit}", condition, [self.worth.risk])
+        return self._group("at_risk", "", str(self.book.model.features.features[name].value), f"{quote(name)} = 1", [name])
 
-    def _group(self, name: str, meaning: str, when: str, condition: str, named: Iterable[str]) -> Group:
-        """`named`: the features of its rule. In them, and in what is made of them, it differs by definition: they are not compared."""
-        inside = self._inside(condition)
-        risk, value = (quote(column) if column else "null" for column in (self.worth.risk, self.worth.value))
+    def _group(
+        self, name: str, meaning: str, when: str, condition: str, named: Iterable[str], among: npt.NDArray[np.bool_] | None = None
+    ) -> Group:
+        """`named`: the features of its rule. In them, and in what is made of them, it differs by definition: they are not compared.
+        `among`: the customers that figures and differences are of; counts and sums are of all."""
+        rows = self.frame if among is None else self.frame[among]
+        inside = self._inside(rows, condition)
+        stake = quote(self.worth.stake) if self.worth.stake else "null"
         where = f"from people where coalesce({condition}, false)"
-        row = self.connection.execute(f"select count(*), sum({risk} * {value}), (select count(*) from people) {where}").fetchone()
+        row = self.connection.execute(f"select count(*), sum({stake}), (select count(*) from people) {where}").fetchone()
         assert row is not None
         customers, at_stake, everyone = row
-        if customers < LEAST:
+        if customers < LEAST or not inside.any():
             return Group(name, meaning, when, customers, customers / everyone)
-        figures = {entry: self._mean(column, inside) for entry, column in self.worth.names.items() if entry in ("value", "trend", "risk")}
+        figures = {entry: _mean(rows[column], inside) for entry, column in self.worth.names.items() if entry in ("value", "trend", "risk")}
         offers = self.connection.execute(
-            f"select first_offer, first_product, count(*), sum(expected_profit) {where} and first_offer is not null "
+            f"select sent_offer, sent_product, count(*), sum(expected_profit) {where} and sent_offer is not null "
             "group by all order by 3 desc, 1"
         ).fetchall()
         known = figures.get("risk")
-        rate = known.value if known and 0 < known.value < 1 else None
-        compared = self.frame[self._apart_from([*named, *self._outcome()])]
+        compared = rows[self._apart_from([*named, *self._outcome()])]
         return Group(
             name,
             meaning,
@@ -211,30 +239,27 @@ class _Bench:
             at_stake=at_stake,
             offers=tuple(Offered(*item) for item in offers),
             profile=tuple(measure.profile(compared, inside)) if not inside.all() else (),
-            detectable=detectable(rate, customers) if rate else None,
+            detectable=_smallest_fall(known.value, customers) if known else None,
         )
 
-    def _mean(self, column: str, inside: npt.NDArray[np.bool_]) -> Figure | None:
-        values = self.frame[column].to_numpy(np.float64, na_value=np.nan)[inside]
-        return measure.mean(values) if (~np.isnan(values)).sum() >= 2 else None
-
-    def _inside(self, condition: str) -> npt.NDArray[np.bool_]:
-        self.connection.register("sampled", self.frame)
-        rows = self.connection.execute(f"select coalesce({condition}, false) from sampled").fetchnumpy()
+    def _inside(self, rows: pd.DataFrame, condition: str) -> npt.NDArray[np.bool_]:
+        self.connection.register("sampled", rows)
+        found = self.connection.execute(f"select coalesce({condition}, false) from sampled").fetchnumpy()
         self.connection.unregister("sampled")
-        return np.asarray(next(iter(rows.values())), dtype=bool)
+        return np.asarray(next(iter(found.values())), dtype=bool)
 
-    def _found(self) -> list[measure.Found]:
-        """Where what is at stake is concentrated: risk × value, or without a forecast the value."""
-        value = self._numbers(self.worth.value)
-        risk = self._numbers(self.worth.risk) if self.worth.risk else np.full(len(value), np.nan)
-        target = np.nan_to_num(value * risk if (~np.isnan(risk)).sum() >= LEAST else value)
-        return measure.rules(self.frame[self._apart_from([self.worth.value, *self._outcome()])], target, self.seed)
+    def _found(self) -> list[tuple[measure.Condition, ...]]:
+        """Where what is at stake is concentrated, among those of whom it is known; without a forecast the value."""
+        stake = self.frame[self.worth.stake] if self.worth.stake else None
+        target = stake if stake is not None and stake.notna().sum() >= 2 * LEAST else self.frame[self.worth.value]
+        explained = [name for name in (self.worth.value, self.worth.stake) if name]
+        among = self.frame[self._apart_from([*explained, *self._outcome()])]
+        return [item.conditions for item in measure.rules(among, target.to_numpy(np.float64, na_value=np.nan), LEAST, self.seed)]
 
     def _outcome(self) -> list[str]:
         """The risk, and the label that it forecasts: what is to be explained explains nothing."""
         learning = bound_activity_learning(self.book)
-        return [name for name in (self.worth.risk, learning.model.label if learning else None) if name]
+        return [name for name in (self.worth.risk, self.worth.stake, learning.model.label if learning else None) if name]
 
     def _apart_from(self, named: Iterable[str]) -> list[str]:
         """The features that share nothing with those named."""
@@ -249,12 +274,9 @@ class _Bench:
             found |= set(self.book.roots(rule)) if rule else {name}
         return found
 
-    def _numbers(self, column: str) -> Floats:
-        return np.asarray(self.frame[column].to_numpy(np.float64, na_value=np.nan))
-
-    def _words(self, conditions: tuple[measure.Condition, ...]) -> str:
+    def _words(self, conditions: tuple[measure.Condition, ...], language: str) -> str:
         signs = {"<=": "≤", ">": ">", "=": "=", "<>": "≠"}
-        return ", ".join(f"{self.book.called(item.feature, self.language)} {signs[item.sign]} {item.bound}" for item in conditions)
+        return ", ".join(f"{self.book.called(item.feature, language)} {signs[item.sign]} {item.bound}" for item in conditions)
 
     def _members(self, conditions: Mapping[str, str]) -> pd.DataFrame:
         items = [f"coalesce({condition}, false) as {quote(name)}" for name, condition in conditions.items()]
@@ -271,9 +293,22 @@ class _Bench:
         fifths, value = [_fifths(known[name]) for name in names], known[self.worth.value].to_numpy(np.float64, na_value=np.nan)
         rows = {(down, across): (fifths[0] == down) & (fifths[1] == across) for down in range(1, GRID + 1) for across in range(1, GRID + 1)}
         return [
-            Cell(down, across, int(inside.sum()), float(value[inside].mean()) if inside.any() else None)
+            Cell(down, across, int(inside.sum()), float(np.nanmean(value[inside])) if (~np.isnan(value[inside])).any() else None)
             for (down, across), inside in rows.items()
         ]
+
+
+def _mean(column: "pd.Series[float]", inside: npt.NDArray[np.bool_]) -> Figure | None:
+    values = column.to_numpy(np.float64, na_value=np.nan)[inside]
+    return measure.mean(values) if (~np.isnan(values)).sum() >= 2 else None
+
+
+def _smallest_fall(risk: float, customers: int) -> float | None:
+    """The smallest relative fall of a risk that so many customers show, half of them left alone; None where none is large enough."""
+    if not 0 < risk < 1:
+        return None
+    fall = detectable(1 - risk, customers) * (1 - risk) / risk  # a fall of the risk is a rise of those who stay
+    return fall if fall < 1 else None
 
 
 def _fifths(values: "pd.Series[float]") -> npt.NDArray[np.int64]:
