@@ -6,6 +6,7 @@ from tests.learning.conftest import world
 from tests.learning.test_activity import shop
 
 import nextbest
+from nextbest.playbook.reference import outcome
 
 
 @pytest.mark.parametrize("name, offers", [("shop", 8), ("upsell", 10)])
@@ -32,3 +33,19 @@ def test_upsell_decides_by_kind_of_product_and_never_below_eight_tenths(tmp_path
     assert (home.eligible == (incomes >= 0.8 * 7)).all()
     messages = pd.read_parquet(tmp_path / "out" / "messages.parquet")
     assert messages.message.str.startswith("Over six months you made").sum() > 60
+
+
+def test_what_an_offer_is_worth_to_the_shop_is_what_the_oracle_says(tmp_path):
+    data = shop(tmp_path / "shop", 60)
+    people = pd.read_csv(data / "market_file.csv")
+    people.assign(Риск=[0.9, 0.2, None] * 20).to_csv(data / "market_file.csv", index=False)
+    run = nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "out")
+    offers, rows = {offer.id: offer for offer in run.book.offers}, run.features.astype(object).where(run.features.notna(), None)
+    rows = {row["id"]: row for row in rows.to_dict("records")}
+    unknown = 0
+    for record in run.decisions.to_dict("records"):
+        expected = outcome(run.book, offers[record["offer"]], rows[record["id"]]).expected_profit
+        unknown += expected is None
+        assert (expected is None) == pd.isna(record["expected_profit"])
+        assert expected is None or record["expected_profit"] == pytest.approx(expected)
+    assert unknown == 20 * len(offers)

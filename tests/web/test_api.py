@@ -115,6 +115,18 @@ def test_a_table_without_customers_is_refused_and_the_run_before_stays(start):
     assert ask.get(f"{path}/customers/C1/decision").status_code == 200
 
 
+def test_invoices_alone_are_enough_where_the_playbook_makes_customers_of_them(start):
+    ask = start(playbooks=["shop-invoices"])
+    path = "/v1/playbooks/shop-invoices"
+    rows = "".join(f"C{customer},2025-0{month}-15,{1000 + customer}\n" for customer in range(20) for month in range(4, 9))
+    handed = ask.put(f"{path}/tables/invoices", files={"file": ("invoices.csv", "customer,date,amount\n" + rows)})
+    assert handed.status_code == 200, handed.text
+    job = ended(ask, ask.post(f"{path}/jobs", json={"as_of": "2025-08-31", "record": False}).json())
+    assert job["state"] == "done", job
+    ask.app.state.serving.look()
+    assert ask.get(f"{path}/customers/C7/decision").json()["offers"]
+
+
 def test_a_job_told_as_events(ask):
     job = ask.post("/v1/playbooks/private-bank/jobs", json={"as_of": "2025-08-31", "record": False}).json()
     lines = ask.get(f"/v1/jobs/{job['job_id']}/events").text
