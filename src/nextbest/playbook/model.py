@@ -87,6 +87,12 @@ class Business(Strict):
     worth: Worth | None = None
 
     @property
+    def group(self) -> str | None:
+        """What reports group customers by: the first category that says something of them."""
+        columns = self.sources[self.customers].columns
+        return next((name for name, item in columns.items() if item.type == "category" and item.values and name != "language"), None)
+
+    @property
     def code(self) -> str:
         """The column of a customer's code."""
         return self.sources[self.customers].code

@@ -92,8 +92,7 @@ def _offers(engine: Engine, book: Bound) -> list[dict[str, Any]]:
 
 def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
     """First offers by group of customers: the first listed category of the customers table."""
-    columns = book.model.business.sources[book.model.business.customers].columns
-    column = next((name for name, item in columns.items() if item.type == "category" and item.values), None)
+    column = book.model.business.group
     if column is None:
         return {"column": None, "rows": []}
     counted = ", ".join(f"count(*) filter (ranking[1] = {place})" for place in range(1, len(book.offers) + 1))

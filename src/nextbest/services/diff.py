@@ -113,8 +113,7 @@ order by abs(coalesce(n.n, 0) - coalesce(o.n, 0)) desc, offer"""
   cast(sum(coalesce(benefit_new, 0) - coalesce(benefit_old, 0)) as double) as benefit
 from changes where changed group by 1, 2 order by customers desc, old, new limit {MOST_MOVES}"""
     )
-    customers = model.business.sources[model.business.customers].columns
-    column = next((name for name, item in customers.items() if item.type == "category" and item.values), None)
+    column = model.business.group
     groups, group_reach = [], []
     if column is not None:
         features = f"read_parquet({text(str(folder / 'features.parquet'))})"
