@@ -109,10 +109,11 @@ class Bound:
         return self.model.business.code
 
     def called(self, name: str, language: str) -> str:
-        """What people call a feature: its meaning, or the first header of its column."""
-        if feature := self.model.features.features.get(name):
-            return feature.meaning.get(language, name)
+        """What people call a feature or a customer column: its meaning, or the first header of its column."""
         column = self.model.business.sources[self.model.business.customers].columns.get(name)
+        named = self.model.features.features.get(name) or column
+        if named and named.meaning and language in named.meaning:
+            return named.meaning[language]
         return (column.names[0] if column and column.names else name).replace("_", " ")
 
     def rules(self) -> Iterable[Rule]:

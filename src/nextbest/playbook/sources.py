@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nextbest.playbook.entry import Name, Strict
+from nextbest.playbook.entry import Name, Strict, Texts
 
 
 class SourceColumn(Strict):
@@ -17,6 +17,7 @@ class SourceColumn(Strict):
     spellings: dict[str, str] = Field({}, description="for `values`: another spelling, or a slip of the pen → the value")
     min: float | None = None
     max: float | None = None
+    meaning: Texts | None = Field(None, description="what people call it; without it its first header stands for it")
 
 
 class Source(Strict):
