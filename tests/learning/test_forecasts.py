@@ -10,6 +10,7 @@ from tests.learning.conftest import PRODUCTS, world
 import nextbest
 from nextbest.errors import UsageError
 from nextbest.models import logistic
+from nextbest.services import answers
 from nextbest.services.rank import rank
 from nextbest.services.replay import replay
 from nextbest.services.train import train
@@ -37,6 +38,14 @@ def test_an_offer_is_as_likely_as_the_best_product_of_its_kind(bank, trained, tm
     pd.testing.assert_series_equal(open_.propensity.sort_index(), best.sort_index(), check_names=False)
     first = open_[open_["rank"] == 1].reset_index("offer").offer
     assert (first == best.unstack().idxmax(axis=1)[first.index]).all()
+
+
+def test_batches_make_no_difference(bank, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "BATCH", 70)
+    nextbest.decide(bank, "upsell", as_of=AS_OF, out=tmp_path / "one", models=[trained / "model"])
+    monkeypatch.undo()
+    nextbest.decide(bank, "upsell", as_of=AS_OF, out=tmp_path / "two", models=[trained / "model"])
+    assert (tmp_path / "one" / "decisions.parquet").read_bytes() == (tmp_path / "two" / "decisions.parquet").read_bytes()
 
 
 def test_a_decision_made_with_a_model_is_made_again_without_it(trained):

@@ -63,6 +63,8 @@ def forecasts(folders: Iterable[str | Path], book: Bound) -> list[Forecast]:
     found: dict[str, Forecast] = {}
     for folder in map(Path, folders):
         card = read_card(folder)
+        if card.task not in MAKE:
+            raise UsageError([Problem(str(folder), f"is a model of {card.task[:40]}", f"train one of {', '.join(MAKE)}")])
         if card.task in found:
             raise UsageError([Problem(str(folder), f"is the second model of {card.task}", "name one of each task")])
         found[card.task] = MAKE[card.task](folder, card, book)
