@@ -84,7 +84,7 @@ def test_new_customers_get_a_probability_an_interval_and_three_reasons(trained, 
     assert ((found.low <= found.probability) & (found.probability <= found.high)).all()
     people = pd.read_csv(tmp_path / "new" / "market_file.csv")
     assert np.corrcoef(found.probability, people["Страниц_за_визит"])[0, 1] < -0.6
-    assert found.reason_1.str.contains("страниц за визит|Акционные покупки").mean() > 0.7
+    assert found.reason_1.str.contains("страниц за визит|доля покупок по акциям").mean() > 0.7
 
 
 def test_prediction_without_a_label_column_is_the_same(trained, tmp_path):

@@ -36,7 +36,7 @@ def test_false_alarms_of_a_profile_are_rare():
 
 
 def test_what_is_alike_or_unknown_is_left_out():
-    frame = pd.DataFrame({"same": 1.0, "empty": np.nan, "number": np.arange(10.0)})
+    frame = pd.DataFrame({"same": 1.0, "nearly": 0.1 + np.arange(10) * 1e-17, "empty": np.nan, "number": np.arange(10.0)})
     assert [item.feature for item in segments.profile(frame, np.arange(10) < 5)] == ["number"]
 
 

@@ -114,7 +114,7 @@ def _difference(feature: str, value: str | None, inside: Floats, outside: Floats
     spread = float(np.sqrt((inside.var(ddof=1) + outside.var(ddof=1)) / 2))
     parts = inside.var(ddof=1) / len(inside), outside.var(ddof=1) / len(outside)
     error = float(np.sqrt(sum(parts)))
-    if error == 0:
+    if error <= 1e-12 * float(np.abs(inside).max() + np.abs(outside).max()):  # all alike but for the last digits
         return None
     # Welch 1947: the degrees of freedom of two unlike variances.
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(inside) - 1) + parts[1] ** 2 / (len(outside) - 1))
