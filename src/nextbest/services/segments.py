@@ -217,9 +217,8 @@ class _Bench:
         inside = self._inside(rows, condition)
         stake = quote(self.worth.stake) if self.worth.stake else "null"
         where = f"from people where coalesce({condition}, false)"
-        row = self.connection.execute(f"select count(*), sum({stake}), (select count(*) from people) {where}").fetchone()
-        assert row is not None
-        customers, at_stake, everyone = row
+        counted = f"select count(*), sum({stake}), (select count(*) from people) {where}"
+        [(customers, at_stake, everyone)] = self.connection.execute(counted).fetchall()
         if customers < LEAST or not inside.any():
             return Group(name, meaning, when, customers, customers / everyone)
         figures = {entry: _mean(rows[column], inside) for entry, column in self.worth.names.items() if entry in ("value", "trend", "risk")}
