@@ -10,6 +10,7 @@ import pytest
 from tests.browser.conftest import Window
 
 import nextbest
+from nextbest.report.segments import COLUMNS
 from nextbest.services.keys import create_key, list_keys, revoke_key
 from nextbest.web.console.start import _stage
 from nextbest.words import LANGUAGES, _words, say
@@ -67,6 +68,10 @@ def test_every_word_is_said_somewhere():
         for key in _words("en")
         if any(quoted in code for quoted in (f'"{key}"', f"'{key}'")) or any(key.startswith(family) for family in families)
     }
+    page = (Path(nextbest.__file__).parent / "report" / "segments.html.j2").read_text()
+    asked = {"everyone", "at_risk", *COLUMNS, *re.findall(r"say\(\"([a-z_.]+)\"", page)}
+    kinds = ("segments.stage.", "segments.withheld.")
+    known |= {key for key in _words("en") if key.removeprefix("segments.") in asked or key.startswith(kinds)}
     assert set(_words("en")) - known == set()
 
 

@@ -123,9 +123,8 @@ class _Batch:
             (f"reading {customers}", self._customers),
             *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
             *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
-            ("computing features", self.job.features),
+            ("computing features", self._features),
             *([("forecasting", self._forecast)] if self.forecasts else []),
-            ("making room", self._drop_rows),
             ("scoring offers", self.job.score),
             ("applying the contact policy", self._hold),
             ("writing messages", self.job.write),
@@ -161,11 +160,17 @@ class _Batch:
         self._make(features.left_alone(self.book, holdouts=self.memory is not None, erased_salt=salt))
         self._make(records.places(self.book))
 
+    def _features(self) -> None:
+        self.job.features()
+        if not self.forecasts:
+            self._drop_rows()
+
     def _forecast(self) -> None:
         for forecast in self.forecasts:
             forecast.read(self.reading)
             forecast.fill(self.reading)
         self.job.features()  # again: rules may name what was filled
+        self._drop_rows()
 
     def _drop_rows(self) -> None:
         """The rows have been summed: what comes next needs the room."""
