@@ -96,8 +96,16 @@ def test_odd_rows_are_told_once(tmp_path):
     table = invoices(40).astype(object).reset_index(drop=True)
     table.loc[0, "Total"], table.loc[1, "Customer"], table.loc[2, "Invoice date"] = "much", "", "2027-01-01"
     table.to_csv(tmp_path / "sales.csv", index=False)
+    with (tmp_path / "sales.csv").open("a") as file:
+        file.write("0001,100,2025-08-01,and,more\n")
     run = nextbest.decide(tmp_path, "shop-invoices", as_of=AS_OF, out=tmp_path / "out")
-    assert {item["problem"]: item["rows"] for item in run.record["problems"]} == {"bad_amount": 1, "no_id": 1, "after_as_of": 1}
+    assert {item["problem"]: item["rows"] for item in run.record["problems"]} == {
+        "bad_amount": 1,
+        "no_id": 1,
+        "after_as_of": 1,
+        "malformed_row": 1,
+    }
+    assert len(run.record["problems"]) == len(run.rejects) == 4
 
 
 def test_no_invoices_is_told(tmp_path):

@@ -60,9 +60,7 @@ class Reading:
     def _rows_of(self, name: str) -> str:
         source = self.sources[name]
         if source.made_of and not self.found.of(name):
-            codes = staging.codes_of(source, self.sources[source.made_of], self._rows_of(source.made_of))
-            self._drop_malformed()  # they are told when the rows themselves are read
-            return codes
+            return staging.codes_of(source, self.sources[source.made_of], self._rows_of(source.made_of))
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
         return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
 
@@ -87,7 +85,10 @@ class Reading:
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
         rejected = self._note(name, staged, rows)
-        self._malformed(name)
+        if self.found.of(name) or not self.sources[name].made_of:
+            self._malformed(name)
+        else:
+            drop_malformed(self.engine)  # they are told when the rows themselves are read
         self.counts[name] = {"read": read, "kept": read - rejected}
 
     def activity(self, name: str) -> None:
@@ -214,14 +215,16 @@ class Reading:
         if count:
             self._add_rejects(part)
             self._problem(name, "malformed_row", count)
-        self._drop_malformed()
-
-    def _drop_malformed(self) -> None:
-        for table in (MALFORMED, f"{MALFORMED}_scan"):
-            self.engine.execute(f"drop table if exists {table}")
+        drop_malformed(self.engine)
 
     def _add_rejects(self, part: str) -> None:
         self.engine.execute(f"insert into rejects {part}")
+
+
+def drop_malformed(engine: DuckDBEngine) -> None:
+    """Forget which rows a scan could not split into cells."""
+    for table in (MALFORMED, f"{MALFORMED}_scan"):
+        engine.execute(f"drop table if exists {table}")
 
 
 def latest_day(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> date:
@@ -237,8 +240,7 @@ def latest_day(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -
             value = parsed(column, quote(header), file.native.get(header))
             [(day,)] = engine.rows(f"select cast(max({value}) as date) from {scan}")
             days += [day] if day else []
-        for table in (MALFORMED, f"{MALFORMED}_scan"):
-            engine.execute(f"drop table if exists {table}")  # they are told when the rows themselves are read
+        drop_malformed(engine)  # they are told when the rows themselves are read
     if not days:
         raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
     latest: date = max(days)
