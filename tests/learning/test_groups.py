@@ -59,7 +59,7 @@ def test_what_is_expected_counts_the_messages_that_go_out(tmp_path):
 
 def test_who_is_at_risk_differs_in_what_makes_the_risk_and_in_little_else(run):
     found = segments(run).at_risk
-    beyond_chance = [item for item in found.profile if item.p < 0.05]
+    beyond_chance = [item for item in found.profile if item.beyond_chance]
     assert beyond_chance[0].feature == "pages" and beyond_chance[0].size < -1
     assert len({item.feature for item in beyond_chance}) <= 3
     assert not {"risk", "at_stake", "activity"} & {item.feature for item in found.profile}

@@ -85,7 +85,9 @@ def train(
     model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
     hold_outs: Annotated[int, typer.Option(min=0, help="activity: judge on so many single splits too")] = 0,
-    as_of: AsOf = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="the day of the features; must be said for rows with dates [default, of offers: the latest day]")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Learn a model and judge it. One of offers takes over only through the gate; exit code 1 where it does not."""

@@ -44,6 +44,11 @@ class Difference:
     size: float
     p: float
 
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether so large a difference would seldom come about by chance."""
+        return self.p < 1 - LEVEL
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -8,6 +8,7 @@ their own, whatever the rate.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1
 
@@ -102,3 +103,24 @@ class Spending:
     def average(self, purchases: Floats, average: Floats) -> Floats:
         """Expected money a purchase: the customer's own average, drawn towards that of all where purchases are few. Shape: (customers,)."""
         return np.asarray(self.p * (self.scale + purchases * np.nan_to_num(average)) / (self.p * purchases + self.q - 1))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both parts, and the days that they forecast."""
+
+    rhythm: Rhythm
+    spending: Spending
+    ahead: float
+
+    def forecast(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """alive, purchases and value of each row; columns of the frame: repeats, last, age, average. Who never bought is unknown."""
+        x, last, age = (frame[name].to_numpy(np.float64, na_value=np.nan) for name in ("repeats", "last", "age"))
+        bought = ~np.isnan(age) & (x >= 0)
+        found = pd.DataFrame(np.nan, index=frame.index, columns=["alive", "purchases", "value"])
+        history = x[bought], np.nan_to_num(last[bought]), age[bought]
+        ahead = self.rhythm.purchases(*history, self.ahead)
+        money = self.spending.average(history[0] + 1, frame.average.to_numpy(np.float64, na_value=np.nan)[bought])
+        found.loc[bought, "alive"], found.loc[bought, "purchases"] = self.rhythm.alive(*history), ahead
+        found.loc[bought, "value"] = ahead * money
+        return found

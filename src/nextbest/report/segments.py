@@ -66,7 +66,7 @@ def differences(found: Segments, group: Group) -> list[tuple[str, Difference]]:
     """The largest differences that are beyond chance, one of each feature, with what people call it."""
     shown: dict[str, Difference] = {}
     for item in group.profile:
-        if item.p < 0.05:
+        if item.beyond_chance:
             shown.setdefault(item.feature, item)
     named = [(found.book.called(item.feature, found.language) + (f": {item.value}" if item.value else ""), item) for item in shown.values()]
     return named[:SHOWN]

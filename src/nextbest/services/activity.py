@@ -25,7 +25,7 @@ from nextbest.playbook.load import Loaded, load, write
 from nextbest.playbook.params import latest_start
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
-from nextbest.services.model_files import CARD, Card, read_card
+from nextbest.services.model_files import CARD, Card, read_card, write_json
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
@@ -105,8 +105,7 @@ def train_activity(
                 "threshold": learning.threshold,
                 "background": model.background.astype(object).where(model.background.notna(), None).to_dict("list"),
             }
-            (scratch / REST).write_text(json.dumps(rest, ensure_ascii=False) + "\n", encoding="utf-8")
-            (scratch / CARD).write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            write_json(scratch, {REST: rest, CARD: asdict(card)})
             write(learning.book.loaded, scratch / PLAYBOOK)
         return Trained(Path(out), card, judged)
 

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
 import pyarrow as pa
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
-from nextbest.models.activity import Model as ActivityModel
 from nextbest.models.activity import Table
 from nextbest.models.base import Model
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.bind_learning import (
-    BoundActivityLearning,
     BoundOfferLearning,
-    BoundPurchaseLearning,
     bound_activity_learning,
     bound_offer_learning,
     bound_purchase_learning,
@@ -27,7 +25,7 @@ from nextbest.playbook.sources import Source
 from nextbest.services.activity import read_activity, rows_of
 from nextbest.services.answers import Answers
 from nextbest.services.model_files import Card, fits, read_card, read_model
-from nextbest.services.purchases import PurchaseModel, history_of, read_purchases
+from nextbest.services.purchases import history_of, read_purchases
 from nextbest.services.reading import Reading
 
 MISSED = {
@@ -41,8 +39,6 @@ BATCH = 100_000
 
 class Forecast(Protocol):
     """A trained model, and what it needs beside the playbook's sources."""
-
-    card: Card
 
     @property
     def tables(self) -> dict[str, Source]:
@@ -86,7 +82,7 @@ def _offers(folder: Path, card: Card, book: Bound) -> Forecast:
     if learning is None or learning.model.fills is None:
         raise _fills_nothing(book, "offers")
     fits(card, "offers", learning.numbers, learning.words)
-    return _Offers(card, read_model(folder)[0], learning)
+    return _Offers(read_model(folder)[0], learning)
 
 
 def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
@@ -94,7 +90,8 @@ def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
     if learning is None or learning.model.fills is None:
         raise _fills_nothing(book, "activity")
     fits(card, "activity", learning.numbers, learning.words)
-    return _Activity(card, read_activity(folder)[0], learning)
+    column, numbers, words, model = learning.model.fills, learning.numbers, learning.words, read_activity(folder)[0]
+    return _OfCustomers(rows_of(learning), lambda frame: {column: model.probability(Table(frame, numbers, words).features)}, [column])
 
 
 def _purchases(folder: Path, card: Card, book: Bound) -> Forecast:
@@ -102,7 +99,8 @@ def _purchases(folder: Path, card: Card, book: Bound) -> Forecast:
     if learning is None:
         raise _fills_nothing(book, "purchases")
     fits(card, "purchases", learning.model.names, ())
-    return _Purchases(card, read_purchases(folder), learning)
+    fills, model = learning.model.fills.model_dump(), read_purchases(folder)
+    return _OfCustomers(history_of(learning), lambda frame: dict(model.forecast(frame).rename(columns=fills)), list(fills.values()))
 
 
 MAKE: dict[str, Callable[[Path, Card, Bound], Forecast]] = {"offers": _offers, "activity": _activity, "purchases": _purchases}
@@ -116,7 +114,6 @@ def _fills_nothing(book: Bound, part: str) -> UsageError:
 
 @dataclass
 class _Offers:
-    card: Card
     model: Model
     learning: BoundOfferLearning
 
@@ -156,10 +153,12 @@ class _Offers:
 
 
 @dataclass
-class _Activity:
-    card: Card
-    model: ActivityModel
-    learning: BoundActivityLearning
+class _OfCustomers:
+    """A model that looks at nothing but the customers. `select`: their rows; `said`: column → what it says of them."""
+
+    select: str
+    said: Callable[[pd.DataFrame], dict[str, Any]]
+    columns: list[str]
 
     @property
     def tables(self) -> dict[str, Source]:
@@ -169,37 +168,10 @@ class _Activity:
         pass
 
     def fill(self, reading: Reading) -> None:
-        learning, code = self.learning, self.learning.book.code
-        frames = (batch.to_pandas() for batch in reading.engine.batches(rows_of(learning), BATCH) if batch.num_rows)
-        said = (
-            {"customer": frame[code], "learned": self.model.probability(Table(frame, learning.numbers, learning.words).features)}
-            for frame in frames
-        )
-        column = str(learning.model.fills)
-        if _load(reading.engine, said):
-            _write(reading, f"select customer as {reading.key}, learned as {quote(column)} from forecast", [column])
-
-
-@dataclass
-class _Purchases:
-    card: Card
-    model: PurchaseModel
-    learning: BoundPurchaseLearning
-
-    @property
-    def tables(self) -> dict[str, Source]:
-        return {}
-
-    def read(self, reading: Reading) -> None:
-        pass
-
-    def fill(self, reading: Reading) -> None:
-        batches = reading.engine.batches(history_of(self.learning), BATCH)
-        frames = (batch.to_pandas() for batch in batches if batch.num_rows)
-        fills = self.learning.model.fills.model_dump()
-        if _load(reading.engine, ({"customer": frame.customer, **self.model.forecast(frame)} for frame in frames)):
-            said = ", ".join(f"{name} as {quote(column)}" for name, column in fills.items())
-            _write(reading, f"select customer as {reading.key}, {said} from forecast", list(fills.values()))
+        code = reading.book.code
+        frames = (batch.to_pandas() for batch in reading.engine.batches(self.select, BATCH) if batch.num_rows)
+        if _load(reading.engine, ({code: frame[code], **self.said(frame)} for frame in frames)):
+            _write(reading, "from forecast", self.columns)
 
 
 def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:

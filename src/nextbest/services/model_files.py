@@ -1,7 +1,7 @@
 """A trained model on disk: plain JSON, and its card. Nothing in it is executed when it is read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,13 @@ class Card:
 
 def write_model(model: Model, card: Card, folder: Path) -> None:
     """Write both files into the folder."""
+    write_json(folder, {STATE: model.state(), CARD: asdict(card)})
+
+
+def write_json(folder: Path, files: Mapping[str, Any]) -> None:
+    """Write each as JSON into the folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in ((STATE, model.state()), (CARD, asdict(card))):
+    for name, content in files.items():
         (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

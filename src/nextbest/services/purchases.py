@@ -13,14 +13,14 @@ import pandas as pd
 from nextbest.arrays import Floats
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.measure.segments import mean
-from nextbest.models.purchases import Rhythm, Spending
+from nextbest.models.purchases import Model, Rhythm, Spending
 from nextbest.plan.stage import quote
 from nextbest.plan.staging import is_rejected
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundPurchaseLearning, bound_purchase_learning
 from nextbest.playbook.load import Loaded, load
 from nextbest.services.folder import written_whole
-from nextbest.services.model_files import CARD, STATE, Card, read_card
+from nextbest.services.model_files import CARD, STATE, Card, read_card, write_json
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
@@ -40,27 +40,6 @@ class Trained:
 
     folder: Path
     card: Card
-
-
-@dataclass(frozen=True)
-class PurchaseModel:
-    """Both parts, and the days that they forecast."""
-
-    rhythm: Rhythm
-    spending: Spending
-    ahead: float
-
-    def forecast(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """alive, purchases and value of each row; columns of the frame: repeats, last, age, average. Who never bought is unknown."""
-        x, last, age = (frame[name].to_numpy(np.float64, na_value=np.nan) for name in ("repeats", "last", "age"))
-        bought = ~np.isnan(age) & (x >= 0)
-        found = pd.DataFrame(np.nan, index=frame.index, columns=["alive", "purchases", "value"])
-        history = x[bought], np.nan_to_num(last[bought]), age[bought]
-        ahead = self.rhythm.purchases(*history, self.ahead)
-        money = self.spending.average(history[0] + 1, frame.average.to_numpy(np.float64, na_value=np.nan)[bought])
-        found.loc[bought, "alive"], found.loc[bought, "purchases"] = self.rhythm.alive(*history), ahead
-        found.loc[bought, "value"] = ahead * money
-        return found
 
 
 def train_purchases(
@@ -94,26 +73,25 @@ def train_purchases(
         cautions=CAUTIONS,
     )
     with written_whole(Path(out), mark=CARD) as scratch:
-        (scratch / STATE).write_text(json.dumps(asdict(model), indent=1) + "\n", encoding="utf-8")
-        (scratch / CARD).write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_json(scratch, {STATE: asdict(model), CARD: asdict(card)})
     return Trained(Path(out), card)
 
 
-def read_purchases(folder: Path) -> PurchaseModel:
+def read_purchases(folder: Path) -> Model:
     """The model of a folder. Raises UsageError."""
     read_card(folder)
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        return PurchaseModel(Rhythm(**state["rhythm"]), Spending(**state["spending"]), float(state["ahead"]))
+        return Model(Rhythm(**state["rhythm"]), Spending(**state["spending"]), float(state["ahead"]))
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError([Problem(str(folder / STATE), "the model cannot be read", "train it again")]) from None
 
 
 def history_of(learning: BoundPurchaseLearning) -> str:
-    """SQL over `features` and `population`: customer, repeats, last, age, average. Grain: one customer, by code."""
+    """SQL over `features` and `population`: the code, repeats, last, age, average. Grain: one customer, by code."""
     names = zip(learning.model.names, ("repeats", "last", "age", "average"), strict=True)
     columns = ", ".join(f"cast({quote(feature)} as double) as {name}" for feature, name in names)
-    return f"select {quote(learning.book.code)} as customer, {columns} from features cross join population order by 1"
+    return f"select {quote(learning.book.code)}, {columns} from features cross join population order by 1"
 
 
 @contextmanager
@@ -136,24 +114,23 @@ def _frame(learning: BoundPurchaseLearning, reading: Reading) -> pd.DataFrame:
     return known
 
 
-def _fitted(learning: BoundPurchaseLearning, frame: pd.DataFrame) -> PurchaseModel:
+def _fitted(learning: BoundPurchaseLearning, frame: pd.DataFrame) -> Model:
     x, last, age, average = (frame[name].to_numpy(np.float64, na_value=np.nan) for name in ("repeats", "last", "age", "average"))
-    return PurchaseModel(Rhythm.fitted(x, np.nan_to_num(last), age), Spending.fitted(x + 1, np.nan_to_num(average)), learning.ahead)
+    return Model(Rhythm.fitted(x, np.nan_to_num(last), age), Spending.fitted(x + 1, np.nan_to_num(average)), learning.ahead)
 
 
 def _came(learning: BoundPurchaseLearning, reading: Reading, cut: date) -> "pd.Series[float]":
     """Days with a purchase after the cut, by customer."""
     key, table = reading.key, quote(learning.model.of)
     kept = f"(problem is null or not {is_rejected()}) and value > 0 and date > date '{cut}'"
-    select = f"select {key} as customer, cast(count(distinct date) as double) as came from {table} where {kept} group by 1"
-    frame = reading.engine.batches(select, 100_000).read_all().to_pandas()
-    return pd.Series(frame.came.to_numpy(), index=frame.customer)
+    select = f"select {key}, cast(count(distinct date) as double) as came from {table} where {kept} group by 1"
+    return reading.engine.batches(select, 100_000).read_all().to_pandas().set_index(learning.book.code).came
 
 
 def _judged(learning: BoundPurchaseLearning, frame: pd.DataFrame, came: "pd.Series[float]") -> dict[str, object]:
     """The forecast of the days after the cut beside what came, and beside each customer's own rate carried on."""
     expected = _fitted(learning, frame).forecast(frame).purchases.to_numpy()
-    actual = came.reindex(frame.customer).fillna(0).to_numpy(np.float64)
+    actual = came.reindex(frame[learning.book.code]).fillna(0).to_numpy(np.float64)
     own_rate = ((frame.repeats + 1) / np.maximum(frame.age, 1) * learning.ahead).to_numpy(np.float64)
 
     def off(forecast: Floats) -> dict[str, float]:
