@@ -30,11 +30,12 @@ from nextbest.services.verify import verify
 if TYPE_CHECKING:
     from nextbest.services.evaluate import evaluate
     from nextbest.services.experiment import experiment
+    from nextbest.services.policies import policies
     from nextbest.services.rank import rank
     from nextbest.services.train import train
     from nextbest.services.uplift import uplift
 
-LATER = ("evaluate", "experiment", "rank", "train", "uplift")
+LATER = ("evaluate", "experiment", "policies", "rank", "train", "uplift")
 """Imported when first used: what they stand on takes seconds to load."""
 
 
@@ -46,6 +47,6 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain", "export_customer",
-    "held_out", "import_consents", "import_outcomes", "lint", "prune", "rank", "replay", "score", "suppress_customer", "synth", "train",
-    "uplift", "verify",
+    "held_out", "import_consents", "import_outcomes", "lint", "policies", "prune", "rank", "replay", "score", "suppress_customer",
+    "synth", "train", "uplift", "verify",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The contact policy in SQL against a plain reading of it in Python, over random pasts; and what it promises, whatever
 the order in which things happen."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
 from nextbest.playbook.bind import bound
-from nextbest.playbook.contact import ANSWERS, DAY, DAYS
+from nextbest.playbook.contact import ANSWERS, BUCKETS, DAY, DAYS, BoundExploration, bucket
 from nextbest.playbook.load import load
 from nextbest.services.job import Job
 
@@ -56,8 +57,8 @@ def pasts(draw):
     return events, rests, ranking, draw(st.booleans())
 
 
-def in_sql(customers, moment=MOMENT):
-    """Customer → (place, held_by, send_at, resting places), by the engine."""
+def in_sql(customers, moment=MOMENT, book=BOOK):
+    """Customer → (place, held_by, send_at, resting places, chance, choices), by the engine."""
     with DuckDBEngine(Path("/tmp")) as engine:
         codes = range(len(customers))
         table = {"client_code": codes, "consent_marketing": [agreed for *_, agreed in customers], "time_zone": [None] * len(customers)}
@@ -72,11 +73,10 @@ def in_sql(customers, moment=MOMENT):
             engine.load(
                 name, pa.Table.from_pylist(rows, pa.schema([("client_code", pa.int64()), *((n, kinds[k]) for n, k in columns.items())]))
             )
-        Job(BOOK, engine, moment).hold()
-        found = engine.rows(
-            "select client_code, place, held_by, send_at, list_transform(resting, lambda r: (r.place, r.rule)) from contacted"
-        )
-    return {code: (place, held, at, dict(resting or [])) for code, place, held, at, resting in found}
+        Job(book, engine, moment).hold()
+        rests = "list_transform(resting, lambda r: (r.place, r.rule))"
+        found = engine.rows(f"select client_code, place, held_by, send_at, {rests}, chance, choices from contacted")
+    return {code: (place, held, at, dict(resting or []), *drawn) for code, place, held, at, resting, *drawn in found}
 
 
 def window_is_full(times, at, seconds, most):
@@ -127,7 +127,40 @@ def in_python(events, rests, ranking, agreed, at):
 def test_sql_and_python_hold_back_the_same(customers):
     found = in_sql(customers)
     for code, customer in enumerate(customers):
-        assert found[code] == in_python(*customer, at=NOW), customer
+        assert found[code][:4] == in_python(*customer, at=NOW), customer
+
+
+EXPLORING = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.3, among=3, salt="tried")))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(pasts(), min_size=1, max_size=25))
+def test_what_is_tried_is_one_of_the_best_that_may_go_out(customers):
+    found = in_sql(customers, book=EXPLORING)
+    assert found == in_sql(customers, book=EXPLORING)
+    for code, (events, rests, ranking, agreed) in enumerate(customers):
+        _, held, _, resting = in_python(events, rests, ranking, agreed, at=NOW)
+        choices = [place for place in ranking if agreed and place not in resting][:3]
+        place, held_by, _, _, chance, among = found[code]
+        assert held_by == held and among == choices
+        if not choices:
+            assert chance is None and place == ranking[0]
+            continue
+        draw = bucket("tried:2025-08-31", str(code)) / BUCKETS
+        assert place == (choices[int(draw / 0.3 * len(choices))] if draw < 0.3 else choices[0])
+        assert chance == pytest.approx(0.3 / len(choices) + (0.7 if place == choices[0] else 0))
+
+
+def test_each_choice_comes_as_often_as_its_chance_says():
+    found = in_sql([([], [], [4, 2, 1, 3], True)] * 20_000, book=EXPLORING)
+    for place, chance in ((4, 0.8), (2, 0.1), (1, 0.1), (3, 0.0)):
+        drawn = [item for item in found.values() if item[0] == place]
+        assert len(drawn) / 20_000 == pytest.approx(chance, abs=0.01)
+        assert all(item[4] == pytest.approx(chance) for item in drawn)
+
+
+def test_without_exploration_the_first_goes_out_for_certain():
+    assert in_sql([([], [], [4, 2, 1], True)])[0][4:] == (1.0, [4])
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
@@ -137,7 +170,7 @@ def test_whatever_the_order_no_promise_is_broken(steps):
     events: list[dict] = []
     for number, (hours, answer) in enumerate(steps):
         moment = MOMENT + timedelta(hours=hours)
-        [(place, held, at, _)] = in_sql([(events, [], [1, 2, 3], True)], moment).values()
+        [(place, held, at, *_)] = in_sql([(events, [], [1, 2, 3], True)], moment).values()
         if held is not None:
             continue
         contact = event_rows("contact", PLACES[place - 1], at, f"d{number}")

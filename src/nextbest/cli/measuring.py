@@ -90,6 +90,21 @@ def read(
         raise typer.Exit(1)
 
 
+@experiment_app.command()
+def policies(
+    workspace: Annotated[str, typer.Argument(help="the workspace: a folder, or postgresql://…")],
+    playbook: Annotated[str | None, typer.Option("--playbook", "-p", help="whose decisions [default: the only one there]")] = None,
+    event: Annotated[str, typer.Option(help="the answer that counts: accepted, clicked, …")] = "accepted",
+    until: Annotated[str | None, typer.Option(help="the day to which answers are known [default: of the latest answer]")] = None,
+) -> None:
+    """What another way of choosing would have earned, from the records of a playbook that explores."""
+    from nextbest.report import measuring as show
+    from nextbest.services.policies import policies as policies_service
+
+    with told():
+        out.print(show.policies(policies_service(workspace=workspace, playbook=playbook, event=event, until=until)))
+
+
 def segments(
     run: Annotated[Path, typer.Argument(help="an output folder of decide")],
     out_folder: Annotated[Path | None, typer.Option("--out", help="folder for report.html, members.parquet, found.yaml")] = None,

@@ -10,7 +10,7 @@ from typing import Final
 
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
-from nextbest.playbook.contact import ANSWERS, BoundCap, BoundCoolOff, BoundHoldout
+from nextbest.playbook.contact import ANSWERS, BUCKETS, BoundCap, BoundCoolOff, BoundHoldout
 from nextbest.rules.render import sql
 
 HISTORY: Final = {
@@ -29,7 +29,12 @@ Moments = Mapping[str, Mapping[str | None, int]]
 @once
 def held_out(holdout: BoundHoldout, key: str) -> str:
     """SQL: whether the customer is in the holdout."""
-    return f"cast('0x' || sha256({text(holdout.salt + ':')} || cast({key} as varchar))[1:8] as bigint) < {holdout.threshold}"
+    return f"{_bucket(holdout.salt, key)} < {holdout.threshold}"
+
+
+def _bucket(salt: str, key: str) -> str:
+    """SQL: playbook.contact.bucket."""
+    return f"cast('0x' || sha256({text(salt + ':')} || cast({key} as varchar))[1:8] as bigint)"
 
 
 def left_alone(bound: Bound, holdouts: bool, erased_salt: str) -> str:
@@ -107,10 +112,11 @@ def holding(bound: Bound) -> Stage:
     )
 
 
-def contacted(bound: Bound, moments: Moments) -> Stage:
+def contacted(bound: Bound, moments: Moments, explore: bool) -> Stage:
     """The offer for each customer and whether it may go out. Grain: one customer with a ranked offer.
 
-    `place` is the best offer that may go out, or where none may the best of all; then `held_by` says by which rule.
+    `place` is the best offer that may go out, or where none may the best of all; then `held_by` says by which rule. With `explore`
+    and a playbook that explores it is drawn among the best, the `choices`; `chance` is the probability that it had.
     """
     key = quote(bound.code)
     own = dict.fromkeys(offer.model.purpose for offer in bound.offers)
@@ -133,15 +139,28 @@ def contacted(bound: Bound, moments: Moments) -> Stage:
         "where len(s.ranking) > 0"
     )
     rested = "list_filter(resting, lambda r: r.place = ranking[1])[1].rule"
+    pick, chance, choices = _drawn(bound, key) if explore and bound.contact.exploration else ("1", "1.0::double", "free[:1]")
     return Stage(
         "contacted",
         "one customer with a ranked offer",
-        f"""select {key}, place, resting, held_by, case {at} end as send_at
-from (select *, coalesce(free[1], ranking[1]) as place,
+        f"""select {key}, place, resting, held_by, case {at} end as send_at, {chance} as chance, {choices} as choices
+from (select *, coalesce(free[{pick}], ranking[1]) as place,
     case when len(free) > 0 then null when not {_may(bound, allowed, "ranking[1]")} then 'consent' else {rested} end as held_by
   from (select *, case when {anyone} then ranking else {free} end as free from (
 {source})))""",
     )
+
+
+def _drawn(bound: Bound, key: str) -> tuple[str, str, str]:
+    """SQL over `free`, and `place` once it is chosen: which of them is drawn, with what probability, and among which."""
+    explore = bound.contact.exploration
+    assert explore is not None
+    draw = f"{_bucket(f'{explore.salt}:{bound.as_of.isoformat()}', key)} / {BUCKETS * explore.share!r}"
+    number = f"least(len(free), {explore.among})"
+    pick = f"case when {draw} < 1 then least(1 + cast(floor({draw} * {number}) as bigint), {number}) else 1 end" if explore.share else "1"
+    others = f"{explore.share!r} / {number}"
+    chance = f"case when len(free) = 0 then null when place = free[1] then {1 - explore.share!r} + {others} else {others} end"
+    return pick, f"({chance})::double", f"free[:{number}]"
 
 
 def _may(bound: Bound, allowed: Mapping[str, str], place: str) -> str:

@@ -61,10 +61,16 @@ def records(bound: Bound, source: str = "places") -> Stage:
         f"{held} as held_by",
     ]
     words = {name: _word(name) for name in ("offer", "held_by", "language", "treatment")}
+    explored, drawn = {}, ""
+    if bound.contact.exploration:  # what another policy would have earned is found out from these
+        explored = {"chance": _number("cast(chance as decimal(9, 6))"), "choices": "coalesce(choices, 'null')"}
+        named = ", ".join(text(offer.id) for offer in bound.offers)
+        drawn = f"c.chance, cast(to_json(list_transform(c.choices, lambda x: [{named}][x])) as varchar) as choices,"
     pairs = {
         "customer": "cast(to_json(customer) as varchar)",
         **words,
         "send_at": _number("send_at"),
+        **explored,
         "text": "coalesce(cast(to_json(text) as varchar), 'null')",
         "past": "coalesce(cast(past as varchar), 'null')",
         "verdicts": "coalesce(verdicts, 'null')",
@@ -77,7 +83,7 @@ def records(bound: Bound, source: str = "places") -> Stage:
 from (select p.{key}, p.place_in_run as place, cast(p.{key} as varchar) as customer,
   {listing(index)},
   m.language, m.treatment, case when {held} is null then m.message end as text,
-  case when t.{key} is not null then json_array(t.events, t.rests) end as past,
+  case when t.{key} is not null then json_array(t.events, t.rests) end as past, {drawn}
   case when s.{key} is not null then concat('[', {verdicts}, ']') end as verdicts
 from {source} as p
 left join left_alone as a using ({key}) left join scored as s using ({key})

@@ -44,7 +44,7 @@ def replies(bound: Bound, run_id: str | None) -> Stage:
     message = f"""case when c.place is not null then {{offer: case c.place {place} end, language: a.language,
     channel: {text(business.channel)}, text: m.message, treatment: m.treatment, facts: m.facts,
     send_at: case when m.message is not null then strftime(make_timestamp(c.send_at * 1000000), '%Y-%m-%dT%H:%M:%SZ') end,
-    withheld: {withheld("c", "m")}}} end"""
+    chance: case when m.message is not null then c.chance end, withheld: {withheld("c", "m")}}} end"""
     missing = {offer.model.category: gap(bound, offer) for offer in bound.offers} if business.gap else {}
     about = f"""select {key}, {_those(bound.segments, quote)} as segments, {_those(missing, missing.__getitem__)} as gaps from signals"""
     decided = f"select {key}, [\n  {decision_structs(bound)}] as d from scored left join contacted using ({key})"

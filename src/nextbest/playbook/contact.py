@@ -69,6 +69,15 @@ def bucket(salt: str, customer: str) -> int:
 
 
 @dataclass(frozen=True)
+class BoundExploration:
+    """A share of customers whose offer is drawn `among` the best that may go out."""
+
+    share: float
+    among: int
+    salt: str
+
+
+@dataclass(frozen=True)
 class BoundContact:
     """contact.yaml with every limit as a number. Times are in seconds."""
 
@@ -76,6 +85,7 @@ class BoundContact:
     cool_offs: tuple[BoundCoolOff, ...]
     holdouts: tuple[BoundHoldout, ...]
     offer_holdouts: dict[str, BoundHoldout]
+    exploration: BoundExploration | None
     purposes: dict[str, Rule | None]
     minimum_confidence: float
     minimum_benefit: float
@@ -147,6 +157,10 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
             for name, offer in model.offers.items()
             if (share := number(offer.holdout, 0, 1, "offers", name, "holdout"))
         },
+        exploration=BoundExploration(
+            number(contact.exploration.share, 0, 1, "contact", "exploration", "share"),
+            count(contact.exploration.among, 2, "contact", "exploration", "among"), contact.exploration.salt,
+        ) if contact.exploration else None,
         purposes={
             name: over_row(purpose.when, "contact", "purposes", name, "when") if purpose.when is not None else None
             for name, purpose in contact.purposes.items()

@@ -65,6 +65,17 @@ class Holdout(Strict):
     salt: str = Field(description="a new salt draws anew; playbooks with one salt hold the same customers out")
 
 
+class Exploration(Strict):
+    """Now and then another offer than the first goes out, drawn among those that may, so that answers teach about it too.
+
+    Without it nobody can find out from the records what another policy would have earned.
+    """
+
+    share: Expression = Field(description="0 to 1, over parameters only: of customers for whom the offer is drawn")
+    among: Expression = Field(description="so many of the best offers that may go out; over parameters only")
+    salt: str = Field(description="who draws what follows from it, the customer's code and the as-of day: asking twice changes nothing")
+
+
 class Retention(Strict):
     """How many days the workspace keeps what; over parameters only."""
 
@@ -86,6 +97,7 @@ class Contact(Strict):
     minimum: Minimum = Minimum()
     fallback: str | None = Field(None, description="the offer for customers with no other, where it is open to them")
     holdouts: dict[Literal["global", "playbook"], Holdout] = {}
+    exploration: Exploration | None = Field(None, description="heeded with a workspace only: what is not recorded teaches nothing")
     ignored_after: Expression = Field(description="days without an answer, over parameters only")
     attribution: Expression = Field(description="days in which an answer counts for a contact; an offer may have its own")
     lease: Expression = Field(description="minutes until a reservation that was not confirmed is free again")

@@ -6,7 +6,15 @@ from rich.table import Table
 from nextbest.measure.experiments import Effect
 from nextbest.measure.ranking import Figure
 from nextbest.services.experiment import Experiment
+from nextbest.services.policies import Policies
 from nextbest.services.uplift import Ordered
+
+CHOOSES = {
+    "ranking": "the first, as without exploring",
+    "propensity": "the likeliest",
+    "benefit": "the one worth most to the customer",
+    "random": "any",
+}
 
 
 def experiment(found: Experiment) -> RenderableType:
@@ -41,6 +49,21 @@ def experiment(found: Experiment) -> RenderableType:
 
 def _difference(effect: Effect) -> str:
     return f"{effect.difference:+.5g} ({effect.low:+.4g} to {effect.high:+.4g})"
+
+
+def policies(found: Policies) -> RenderableType:
+    """A row per policy: what it would have earned, and how far the log can tell."""
+    head = f"{found.decisions} decisions of {found.playbook} for {found.customers} customers, answers up to {found.until}"
+    table = Table(title=f"{head}: {found.rate:.4f} {found.event} per decision", title_justify="left")
+    for name in ("policy", "of the offers that could go out", f"{found.event} per decision", "more than ranking", "counts as"):
+        table.add_column(name)
+    for item in found.policies:
+        more = f"{item.more.value:+.4f} ({item.more.low:+.4f} to {item.more.high:+.4f})" if item.more else ""
+        reach = f"{item.overlap.effective:.0f} decisions" + (", too few to believe it" if item.overlap.thin else "")
+        value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
+        table.add_row(item.name, CHOOSES[item.name], value, more, reach)
+    left_out = [f"{count} {why}" for why, count in found.left_out.items() if count]
+    return Group(table, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
 
 
 def uplift(found: list[Ordered], share: float) -> RenderableType:

@@ -178,7 +178,12 @@ def _types(book: Bound) -> list[Problem]:
             connection.execute(f"create table {name} ({quote(book.code)} varchar, {listed})")
         sums = [features.left_alone(book), *_sums(book)]
         moments: contact.Moments = {lane: {None: 0} for lane in book.model.contact.lanes}
-        policy = [contact.events(book, 0), contact.planned(book, moments), contact.holding(book), contact.contacted(book, moments)]
+        policy = [
+            contact.events(book, 0),
+            contact.planned(book, moments),
+            contact.holding(book),
+            contact.contacted(book, moments, explore=True),
+        ]
         wide = [features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
         for stage in (*sums, *wide, *policy, candidates.decisions(book), render.addressed(book), *_text_stages(book)):
             try:

@@ -185,7 +185,7 @@ class _Batch:
             self.memory.reserve(self.job)
         else:
             self.job.no_past()
-            self.job.hold()
+            self.job.hold(explore=False)
 
     def _first_export(self) -> None:
         if self.memory:
@@ -202,7 +202,8 @@ class _Batch:
         export(
             f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, m.treatment, m.message, "
             f"length(m.message) as characters, m.facts, coalesce(m.failed, []) as failed, {records.withheld('c', 'm')} as withheld, "
-            f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at "
+            f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at, "
+            f"case when {records.withheld('c', 'm')} is null then c.chance end as chance "
             f"from contacted as c join addressed as a using ({self.key}) join places using ({self.key}) "
             f"left join messages as m using ({self.key}) order by {self.key}",
             self.folder / "messages.parquet",

@@ -109,6 +109,7 @@ class Explanation:
     activity: list[Activity] = field(default_factory=list)
     language: str | None = None
     send_at: datetime | None = None
+    chance: float | None = None
 
     def _repr_html_(self) -> str:
         from nextbest.report.console import explanation_html
@@ -153,6 +154,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         activity=_activity(book, row, language),
         language=message.get("language"),
         send_at=message["send_at"].replace(tzinfo=UTC) if message.get("send_at") else None,
+        chance=message.get("chance"),
     )
 
 

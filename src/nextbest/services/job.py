@@ -67,14 +67,14 @@ class Job:
         """Every offer of every customer, ranked."""
         self.engine.create(candidates.scored(self.book))
 
-    def hold(self) -> None:
-        """The contact policy over `history` and `suppressions`."""
+    def hold(self, explore: bool = True) -> None:
+        """The contact policy over `history` and `suppressions`. `explore`: whether the playbook may try other offers."""
         self.moments = self._openings()
         for stage in (
             contact.events(self.book, self.seconds),
             contact.planned(self.book, self.moments),
             contact.holding(self.book),
-            contact.contacted(self.book, self.moments),
+            contact.contacted(self.book, self.moments, explore),
         ):
             self.engine.create(stage)
 

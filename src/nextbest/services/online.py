@@ -111,7 +111,7 @@ class Online:
             memory.look(job)
         else:
             job.no_past()
-            job.hold()
+            job.hold(explore=False)
         job.write()
         if memory and record:
             memory.record(job, Path(self._folder.name))

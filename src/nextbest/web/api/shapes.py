@@ -91,6 +91,7 @@ class MessageShape(BaseModel):
     treatment: str | None
     facts: list[Fact] | None
     send_at: str | None
+    chance: float | None = Field(None, description="the probability with which this offer was chosen: below 1 where the playbook explores")
     withheld: str | None
 
 

@@ -142,6 +142,8 @@ def _phone(here: Here, said: Explanation, zone: str, text: str | None, broken: l
     )
     if said.send_at:
         element("p", here.say("client.send_at", moment=here.moment(said.send_at.timestamp(), zone)), "nb-soft")
+    if said.chance is not None and said.chance < 1:
+        element("p", here.say("client.chance", chance=here.number(100 * said.chance, 1)), "nb-soft")
     if said.facts:
         element("p", f"{here.say('client.facts')}: {'; '.join(item['shown'] for item in said.facts)}", "nb-soft")
 

@@ -1,0 +1,203 @@
+"""Policies: what another way of choosing would have earned, from the records of a playbook that explores."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Connection, func, select
+
+from nextbest.arrays import Floats
+from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import DataError, Problem, UsageError
+from nextbest.measure.offpolicy import Estimate, Overlap, doubly_robust, gain, overlap
+from nextbest.plan.stage import quote, text
+from nextbest.services.moment import day_of
+from nextbest.services.outcomes import EVENTS
+from nextbest.settings import Settings
+from nextbest.store import ledger, tables
+from nextbest.store.workspace import Workspace, fetch_all
+
+POLICIES = {
+    "ranking": "position = 1",
+    "propensity": "position = first_value(position) over (of_decision order by propensity desc, position)",
+    "benefit": "position = first_value(position) over (of_decision order by benefit desc, position)",
+    "random": "1 / count(*) over of_decision",
+}
+"""Name → SQL: the probability with which the policy would have chosen an offer, among the choices that there were."""
+
+CERTAIN, WAITING = "decided without exploration", "answers may still come"
+"""Why a decision is left out."""
+
+AS_GOOD_AS = 20
+"""An offer's rate of answers is drawn towards that of all offers as if so many decisions more had gone that way."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy: answers per decision, what that is more than `ranking` earns, and how far the log reaches."""
+
+    name: str
+    value: Estimate
+    more: Estimate | None
+    overlap: Overlap
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What each policy would have earned. `left_out`: why → how many decisions. `rate`: answers per decision as they came."""
+
+    playbook: str
+    event: str
+    until: date
+    decisions: int
+    customers: int
+    rate: float
+    policies: tuple[Policy, ...]
+    left_out: dict[str, int]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per policy."""
+        rows = [
+            {"policy": item.name, "value": item.value.value, "low": item.value.low, "high": item.value.high}
+            | ({"more": item.more.value, "more_low": item.more.low, "more_high": item.more.high} if item.more else {})
+            | {"effective": item.overlap.effective, "thin": item.overlap.thin}
+            for item in self.policies
+        ]
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(index=False))
+
+
+def policies(*, workspace: str | Path, playbook: str | None = None, event: str = "accepted", until: date | str | None = None) -> Policies:
+    """Judge policies on the recorded decisions of a playbook, by whether the message was answered with `event`.
+
+    A policy chooses among the offers that could go out to that customer then: what filters, caps and consents left open, as far as the
+    playbook explores. `ranking` takes the first of them, as the playbook would without exploring; `random` any of them; `propensity`
+    and `benefit` the highest. Decisions whose answers may still come on the day `until` (by default that of the latest answer) are
+    left out. Raises UsageError, DataError, StoreError.
+    """
+    if event not in EVENTS:
+        raise UsageError([Problem(f"event {event[:40]}", "is none", f"one of {', '.join(EVENTS)}")])
+    with (
+        tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
+        DuckDBEngine(Path(temp)) as engine,
+        Workspace(workspace, create=False) as store,
+        store.reading() as connection,
+    ):
+        name = _playbook(connection, playbook)
+        o = tables.outcome.c
+        latest = connection.execute(select(func.max(o.happened))).scalar()
+        if latest is None:
+            raise DataError([Problem("outcomes", "there are none", "nextbest outcomes import")])
+        day = day_of(until) if until is not None else datetime.fromtimestamp(latest, UTC).date()
+        answers = select(o.run_id, o.place).where(o.event == event, o.attributed).distinct()
+        engine.load("answers", fetch_all(connection, answers, pa.schema([("run_id", pa.string()), ("place", pa.int64())])))
+        left_out = _load(connection, engine, name, day)
+        frame = _frame(engine)
+    if len(frame) < 2 or frame.reward.nunique() < 2:
+        what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
+        if left_out[WAITING]:
+            what += f"; answers to {left_out[WAITING]} more may still come after {day}"
+        fix = "a playbook explores with `exploration` in contact.yaml; answers come by nextbest outcomes import; --until names a later day"
+        raise DataError([Problem("ledger", what, fix)])
+    who = frame.who.to_numpy(np.int64)
+    found = tuple(_judged(frame, who, name) for name in POLICIES)
+    return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out)
+
+
+def _playbook(connection: Connection, named: str | None) -> str:
+    known = sorted(connection.execute(select(tables.playbook.c.name).distinct()).scalars())
+    if named is None and len(known) == 1:
+        return str(known[0])
+    if named is None or named not in known:
+        what = "has decided nothing here" if named else "several have decided here" if known else "nothing is decided here yet"
+        raise UsageError([Problem(f"playbook {named or ''}".strip(), what, f"one of {', '.join(known)}" if known else "nextbest decide")])
+    return named
+
+
+def _load(connection: Connection, engine: DuckDBEngine, playbook: str, until: date) -> dict[str, int]:
+    """The table `decided`, of decisions that are settled; what was left out. Grain: one decision."""
+    engine.execute(
+        "create table decided (run_id varchar, place bigint, customer varchar, offer varchar, chance double, settled boolean, "
+        "choices struct(option varchar, position bigint, propensity double, benefit double)[])"
+    )
+    ends = int(datetime.combine(until, datetime.max.time(), UTC).timestamp())
+    certain = 0
+    e = tables.entry.c
+    entries = select(e.header, e.content).where(e.kind == "decision").order_by(e.seq).execution_options(yield_per=1)
+    for written, content in connection.execute(entries):
+        header = json.loads(written)
+        if header["playbook"]["name"] != playbook:
+            continue
+        part = ledger.unpacked(content)
+        engine.load("part", part.append_column("place", pa.array(range(header["first"], header["first"] + len(part)))))
+        engine.execute(_insert(header, ends))
+        [(count,)] = engine.rows("select count(*) from part where (record ->> 'send_at') is not null and (record ->> 'chance') is null")
+        certain += count
+    [(waiting,)] = engine.rows("select count(*) from decided where not settled")
+    return {CERTAIN: certain, WAITING: waiting}
+
+
+def _insert(header: dict[str, Any], ends: int) -> str:
+    offers = [item["offer"] for item in header["offered"]]
+    windows = " ".join(f"when {text(item['offer'])} then {item['attribution']}" for item in header["offered"])
+    at = f"list_position([{', '.join(map(text, offers))}], x)"
+    return f"""insert into decided
+select {text(header["run_id"])}, place, customer, offer, chance,
+  coalesce(cast(record ->> 'send_at' as bigint), {int(datetime.fromisoformat(header["moment"]).timestamp())})
+    + case offer {windows} end <= {ends},
+  list_transform(choices, lambda x, i: {{option: x, position: i, propensity: cast(verdicts[{at}] ->> 3 as double),
+    benefit: cast(verdicts[{at}] ->> 2 as double)}})
+from (select place, customer, record, record ->> 'offer' as offer, cast(record ->> 'chance' as double) as chance,
+    cast(record -> 'choices' as varchar[]) as choices, cast(record -> 'verdicts' as json[]) as verdicts
+  from part where (record ->> 'chance') is not null and ((record ->> 'send_at') is not null or (record ->> 'held_by') = 'no_text'))"""
+
+
+def _frame(engine: DuckDBEngine) -> pd.DataFrame:
+    """One row per decision: who, reward, chance, expected; per policy its probability of what was chosen, and what it expects.
+
+    What is expected of an offer in one half of the customers is learned in the other.
+    """
+    probabilities = ", ".join(f"cast({sql} as double) as {quote(name)}" for name, sql in POLICIES.items())
+    engine.execute(f"""create table options as
+select run_id, place, customer, half, chance, reward, option, option = offer as chosen, {probabilities}
+from (select * exclude (choices), unnest(choices, recursive := true)
+  from (select d.*, cast(a.place is not null as double) as reward,
+      cast('0x' || sha256(customer)[1:8] as bigint) % 2 as half
+    from decided as d left join answers as a using (run_id, place) where settled))
+window of_decision as (partition by run_id, place)""")
+    engine.execute(f"""create table rates as
+with everywhere as (select half, avg(reward) as mean from options where chosen group by 1)
+select o.half, o.option, e.mean, (sum(o.reward) + {AS_GOOD_AS} * e.mean) / (count(*) + {AS_GOOD_AS}) as rate
+from options as o join everywhere as e using (half) where o.chosen group by o.half, o.option, e.mean""")
+    columns = "".join(
+        f", max({quote(name)}) filter (chosen) as {quote(name)}, sum({quote(name)} * expects) as {quote(f'{name} expects')}"
+        for name in POLICIES
+    )
+    select_frame = f"""select dense_rank() over (order by any_value(customer)) - 1 as who, any_value(reward) as reward,
+  any_value(chance) as chance, max(expects) filter (chosen) as expected{columns}
+from (select o.*, coalesce(r.rate, m.mean, (select avg(reward) from options where chosen)) as expects from options as o
+  left join rates as r on r.half = 1 - o.half and r.option = o.option
+  left join (select half, any_value(mean) as mean from rates group by 1) as m on m.half = 1 - o.half)
+group by run_id, place order by run_id, place"""
+    return engine.batches(select_frame, 100_000).read_all().to_pandas()
+
+
+def _judged(frame: pd.DataFrame, who: Any, name: str) -> Policy:
+    def column(of: str) -> Floats:
+        return np.asarray(frame[of].to_numpy(np.float64))
+
+    reward, chance, expected = column("reward"), column("chance"), column("expected")
+    target, own = column(name), column(f"{name} expects")
+    more = None
+    if name != "ranking":
+        more = gain(reward, chance, (target, column("ranking")), expected, (own, column("ranking expects")), who)
+    return Policy(name, doubly_robust(reward, chance, target, expected, own, who), more, overlap(chance, target))
