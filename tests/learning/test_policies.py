@@ -10,7 +10,7 @@ from tests.learning.conftest import world
 from typer.testing import CliRunner
 
 import nextbest as nb
-from nextbest.cli.main import app
+from nextbest.cli import app
 from nextbest.errors import DataError, UsageError
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace

@@ -7,7 +7,8 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from nextbest.cli import app
-from nextbest.measure.experiments import Arm, detectable, holm, read, sample_ratio, sample_size, shrunken
+from nextbest.errors import UsageError
+from nextbest.measure.experiments import Arm, Guarded, detectable, holm, read, sample_ratio, sample_size, shrunken
 from nextbest.services.experiment import experiment
 
 
@@ -126,6 +127,35 @@ def test_from_rows_and_from_sums_the_same_comes_out(tmp_path):
     one = experiment(tmp_path / "rows.csv", control="off", outcome="bought", segment="city")
     two = experiment(tmp_path / "sums.csv", control="off", segment="city")
     assert one.effects == two.effects and one.segments == two.segments and one.trusted
+
+
+def test_what_must_not_get_worse_is_kept_broken_or_open(tmp_path):
+    """Opt-outs rise from 1% to 5%; visits stay; complaints are too rare to tell."""
+    n = 4000
+    rows = pd.DataFrame({"arm": np.repeat(["control", "offer"], n), "bought": np.tile([1, 0], n), "visits": np.tile([2, 4], n)})
+    rows["opted_out"] = np.r_[np.arange(n) < n * 0.01, np.arange(n) < n * 0.05].astype(int)
+    rows["complained"] = np.r_[np.arange(n) < 4, np.arange(n) < 6].astype(int)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    limits = {"opted_out": 0.01, "visits": -0.1, "complained": 0.001}
+    found = experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails=limits)
+    assert {name: item.verdict for name, item in found.guardrails["offer"].items()} == {
+        "opted_out": "broken", "visits": "kept", "complained": "open",
+    }  # fmt: skip
+    call = ["experiment", "read", str(tmp_path / "rows.csv"), "--control", "control", "--outcome", "bought"]
+    broken = CliRunner().invoke(app, [*call, "--guardrail", "opted_out=0.01"])
+    assert broken.exit_code == 1 and "BROKEN" in broken.stdout
+    assert CliRunner().invoke(app, [*call, "--guardrail", "visits=-0.1"]).exit_code == 0
+    with pytest.raises(UsageError, match="a limit that is not 0"):
+        experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails={"visits": 0})
+
+
+def test_a_guardrail_is_seldom_called_kept_where_the_limit_is_passed():
+    """The figure worsens by exactly the limit: once in forty the interval's better side hides it."""
+    chance, kept = np.random.default_rng(0), 0
+    for _ in range(1000):
+        control, treated = chance.normal(0, 1, 200), chance.normal(-0.3, 1, 200)
+        kept += Guarded(-0.3, read(arm(control), arm(treated)).fixed).verdict == "kept"
+    assert 10 <= kept <= 45
 
 
 def test_the_commands(tmp_path):

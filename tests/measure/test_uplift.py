@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from nextbest.cli import app
 from nextbest.measure.uplift import auuc, curve, interval, qini, uplift_at
-from nextbest.models.uplift import KINDS, crossfit, table, worth_telling
+from nextbest.models.uplift import KINDS, crossfit, table
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,6 @@ def test_equal_scores_are_ordered_by_chance_and_not_by_the_file(simulated):
     by_arm = np.argsort(treated, kind="stable")
     found = interval(qini, outcome[by_arm], treated[by_arm], np.ones(len(outcome)), 0, redraws=60)
     assert abs(found.value) < 0.006 and found.low < 0 < found.high
-
-
-def test_who_costs_more_than_they_gain_is_left_alone():
-    assert worth_telling(np.array([0.1, 0.01, -0.1]), value=100, cost=5).tolist() == [1, 0, 0]
 
 
 def test_the_command(simulated, tmp_path):

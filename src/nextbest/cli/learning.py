@@ -16,6 +16,7 @@ class Task(StrEnum):
     offers = "offers"
     activity = "activity"
     purchases = "purchases"
+    uplift = "uplift"
 
 
 AsOf = Annotated[str | None, typer.Option(help="the day of the features [default: the latest day in the data]")]
@@ -80,7 +81,10 @@ def train(
     out_folder: Annotated[Path, typer.Option("--out", help="folder of the model in charge; made on first use")],
     playbook: Annotated[str | None, typer.Option("--playbook", "-p", help="[default: the one made for the task]")] = None,
     task: Annotated[
-        Task, typer.Option(help="offers: who takes what; activity: whose activity will fall; purchases: how often customers buy again")
+        Task,
+        typer.Option(
+            help="offers: who takes what; activity: whose activity will fall; purchases: how often; uplift: what an offer changes"
+        ),
     ] = Task.offers,
     model: Annotated[str | None, typer.Option(help="offers: a kind of model [default: the playbook's]")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="activity: how often the cross-validation is repeated")] = 1,
@@ -92,7 +96,9 @@ def train(
 ) -> None:
     """Learn a model and judge it. One of offers takes over only through the gate; exit code 1 where it does not."""
     from nextbest.report import learning as show
+    from nextbest.report.measuring import uplift as uplift_table
     from nextbest.services.activity import train_activity
+    from nextbest.services.effects import SHARE, train_effects
     from nextbest.services.purchases import train_purchases
     from nextbest.services.train import train as train_service
 
@@ -103,6 +109,12 @@ def train(
             with bar() as report:
                 learned = train_purchases(data, playbook or "shop-invoices", out=out_folder, as_of=as_of, progress=report)
             out.print(show.purchases(learned))
+            out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
+            return
+        if task is Task.uplift:
+            with bar() as report:
+                changes = train_effects(data, playbook or "shop", out=out_folder, as_of=as_of, seed=seed, progress=report)
+            out.print(uplift_table(changes.judged, SHARE))
             out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
             return
         if task is Task.activity:

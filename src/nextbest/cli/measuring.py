@@ -51,6 +51,40 @@ def detectable(
 
 
 @experiment_app.command()
+def assign(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer")],
+    arm: Annotated[list[str], typer.Option(help="an arm and its share, ARM=0.5; for every arm")],
+    name: Annotated[str, typer.Option(help="of the experiment: another name draws anew")],
+    out_file: Annotated[Path, typer.Option("--out", help="a CSV or Parquet file; who stands in it already keeps the arm")],
+    code: Annotated[str | None, typer.Option(help="the column of the customer's code [default: the first]")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="a column in whose groups the arms keep their shares; may be repeated")] = None,
+) -> None:
+    """Give each customer an arm, for good."""
+    from nextbest.services.assignment import assign as assign_service
+
+    with told():
+        done = assign_service(
+            file, out=out_file, arms=_numbers(arm, "--arm", "control=0.5"), experiment=name, code=code, groups=tuple(group or ())
+        )
+        out.print(", ".join(f"{name}: {count}" for name, count in done.arms.items()), highlight=False)
+        out.print(f"Written: {done.path}" + (f"; {done.kept} were in it before" if done.kept else ""), highlight=False)
+
+
+def _numbers(items: list[str], option: str, example: str) -> dict[str, float]:
+    """NAME=0.5, several times over."""
+    found = {}
+    for item in items:
+        name, _, number = item.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise UsageError([Problem(f"{option} {item}", f"not {example}", f"e.g. {option} {example}")])
+    return found
+
+
+@experiment_app.command()
 def read(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer, or n, sum, sum_squares per arm")],
     control: Annotated[str, typer.Option(help="the arm to compare with")],
@@ -60,21 +94,15 @@ def read(
     segment: Annotated[str | None, typer.Option(help="a column whose values are read apart, drawn together")] = None,
     share: Annotated[list[str] | None, typer.Option(help="planned share of an arm, ARM=0.9; for every arm [default: equal]")] = None,
     planned: Annotated[int | None, typer.Option(help="customers expected in all, where this is a look before the end")] = None,
+    guardrail: Annotated[
+        list[str] | None, typer.Option(help="a column that must not get worse: refunds=0.01 may rise, visits=-0.01 fall by so much at most")
+    ] = None,
 ) -> None:
-    """Effects with intervals. Exit code 1 where the arms have not the sizes they should have."""
+    """Effects with intervals. Exit code 1 where the arms have not the sizes they should have, or a guardrail is broken."""
     from nextbest.report import measuring as show
     from nextbest.services.experiment import experiment as experiment_service
 
     with told():
-        shares = {}
-        for item in share or []:
-            name, _, number = item.rpartition("=")
-            try:
-                shares[name] = float(number)
-            except ValueError:
-                shares[name] = 0.0
-            if not name or not 0 < shares[name] <= 1:
-                raise UsageError([Problem(f"--share {item}", "not ARM=0.9", "e.g. --share control=0.9 --share offer=0.1")])
         found = experiment_service(
             file,
             control=control,
@@ -82,11 +110,12 @@ def read(
             outcome=outcome,
             covariate=covariate,
             segment=segment,
-            shares=shares or None,
+            shares=_numbers(share or [], "--share", "control=0.9") or None,
             planned=planned,
+            guardrails=_numbers(guardrail or [], "--guardrail", "refunds=0.01"),
         )
         out.print(show.experiment(found))
-    if not found.trusted:
+    if not found.trusted or found.harmful:
         raise typer.Exit(1)
 
 

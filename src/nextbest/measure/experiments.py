@@ -6,6 +6,7 @@ The grain of every table is one arm (of one segment). Intervals are two-sided at
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -74,6 +75,24 @@ class Reading:
     anytime: Effect | None
     cuped: Effect | None
     variance_saved: float
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A figure that must not get worse: with a `limit` above 0 it may rise by so much at most, below 0 fall by so much.
+
+    Each guardrail must be kept by itself, so that several need no adjustment (an intersection-union test).
+    """
+
+    limit: float
+    effect: Effect
+
+    @property
+    def verdict(self) -> Literal["kept", "broken", "open"]:
+        """Kept where the whole interval lies within the limit, broken where all of it lies beyond; else nobody can tell yet."""
+        side = math.copysign(1, self.limit)
+        near, far = sorted((side * self.effect.low, side * self.effect.high))
+        return "kept" if far <= abs(self.limit) else "broken" if near > abs(self.limit) else "open"
 
 
 def sample_size(rate: float, lift: float, *, alpha: float = ALPHA, power: float = POWER, share: float = 0.5) -> int:

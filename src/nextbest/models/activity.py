@@ -25,6 +25,7 @@ from sklearn.svm import SVC
 from nextbest.arrays import Floats
 from nextbest.models.base import log_odds
 from nextbest.models.calibration import Calibration, chosen
+from nextbest.models.seen import row_hashes
 
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "linear": [{"C": 0.1}, {"C": 1.0}],
@@ -101,13 +102,13 @@ class Model:
         model = cls(family, setting, _fit(family, setting, table, seed), scale)
         model.grid = _venn_abers(odds, table.falls)
         some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
-        model.seen = pd.Series(odds, index=_hashes(table.features)).groupby(level=0).mean()
+        model.seen = pd.Series(odds, index=row_hashes(table.features)).groupby(level=0).mean()
         model.background = table.features.iloc[np.sort(some)].reset_index(drop=True)
         return model
 
     def odds(self, features: pd.DataFrame) -> Floats:
         """Log-odds before calibration, as of rows that were not learned from. Shape: (rows,)."""
-        honest = self.seen.reindex(_hashes(features)).to_numpy(np.float64)
+        honest = self.seen.reindex(row_hashes(features)).to_numpy(np.float64)
         return np.where(np.isnan(honest), _odds(self.parts, features), honest)
 
     def probability(self, features: pd.DataFrame) -> Floats:
@@ -143,13 +144,6 @@ class Model:
             for step, place in enumerate(order):
                 found[names[place]] += (odds[step + 1] - odds[step]) / DRAWS
         return found
-
-
-def _hashes(features: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """A number per row, the same for the same features, in whatever order they stand and whatever their last digits."""
-    numbers = {name: features[name].astype(np.float32) for name in sorted(features.select_dtypes("number"))}
-    words = {name: features[name] for name in sorted(set(features) - set(numbers))}
-    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame({**numbers, **words}), index=False), dtype=np.uint64)
 
 
 def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

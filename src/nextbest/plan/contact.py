@@ -29,11 +29,11 @@ Moments = Mapping[str, Mapping[str | None, int]]
 @once
 def held_out(holdout: BoundHoldout, key: str) -> str:
     """SQL: whether the customer is in the holdout."""
-    return f"{_bucket(holdout.salt, key)} < {holdout.threshold}"
+    return f"{drawn_place(holdout.salt, key)} < {holdout.threshold}"
 
 
-def _bucket(salt: str, key: str) -> str:
-    """SQL: playbook.contact.bucket."""
+def drawn_place(salt: str, key: str) -> str:
+    """SQL: `playbook.contact.bucket`, the customer's place among 2^32."""
     return f"cast('0x' || sha256({text(salt + ':')} || cast({key} as varchar))[1:8] as bigint)"
 
 
@@ -155,7 +155,7 @@ def _drawn(bound: Bound, key: str) -> tuple[str, str, str]:
     """SQL over `free`, and `place` once it is chosen: which of them is drawn, with what probability, and among which."""
     explore = bound.contact.exploration
     assert explore is not None
-    draw = f"{_bucket(f'{explore.salt}:{bound.as_of.isoformat()}', key)} / {BUCKETS * explore.share!r}"
+    draw = f"{drawn_place(f'{explore.salt}:{bound.as_of.isoformat()}', key)} / {BUCKETS * explore.share!r}"
     number = f"least(len(free), {explore.among})"
     pick = f"case when {draw} < 1 then least(1 + cast(floor({draw} * {number}) as bigint), {number}) else 1 end" if explore.share else "1"
     others = f"{explore.share!r} / {number}"

@@ -146,6 +146,12 @@ def _layered(rules: dict[str, Rule], base: str) -> str:
     return select
 
 
+def rows_of(bound: Bound, *names: str) -> str:
+    """SQL over `features` and `population`: the customer's code and the columns named. Grain: one customer, by code."""
+    columns = ", ".join(map(quote, dict.fromkeys((bound.code, *names))))
+    return f"select {columns} from features cross join population order by {quote(bound.code)}"
+
+
 @once
 def population(bound: Bound) -> Stage:
     """What is usual among the customers of this run. Grain: one row in all."""

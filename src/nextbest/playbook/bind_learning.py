@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nextbest.errors import PlaybookError
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.binder import Binder
-from nextbest.playbook.learning import ActivityLearning, Gate, OfferLearning, PurchaseLearning, Said
+from nextbest.playbook.learning import ActivityLearning, Gate, OfferLearning, PurchaseLearning, Said, UpliftLearning
 from nextbest.playbook.sources import Source
 from nextbest.rules.parse import ParamValue, Rule, Scope
 from nextbest.rules.reference import evaluate
@@ -212,6 +212,53 @@ def bound_purchase_learning(book: Bound) -> BoundPurchaseLearning | None:
     if binder.problems:
         raise PlaybookError(binder.problems)
     return BoundPurchaseLearning(book, model, ahead)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundUpliftLearning:
+    """The part `uplift` of learn.yaml, bound."""
+
+    book: Bound
+    model: UpliftLearning
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Features that are words."""
+        return _words(self.book, self.model.uses)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Features that are numbers, or yes and no."""
+        return tuple(name for name in self.model.uses if name not in self.words)
+
+
+def bound_uplift_learning(book: Bound) -> BoundUpliftLearning | None:
+    """The part bound, None where the playbook has none. Raises PlaybookError with every problem."""
+    model = book.model.learn.uplift if book.model.learn else None
+    if model is None:
+        return None
+    binder, at = Binder(book.loaded, book.as_of), ("learn", "uplift")
+    columns = book.model.business.sources[book.model.business.customers].columns
+    arms, outcome = columns.get(model.treatment), columns.get(model.outcome)
+    if arms is None or not arms.values:
+        binder.say(f"'{model.treatment}' is no customer column with known values", "name one", *at, "treatment")
+    else:
+        for name, entry in ((model.control, "control"), *((name, "fills") for name in model.fills)):
+            if name not in arms.values:
+                binder.say(f"'{name}' is no value of '{model.treatment}'", f"one of {', '.join(arms.values)}", *at, entry)
+    if model.control in model.fills:
+        binder.say("the control changes nothing", "name treatments", *at, "fills")
+    if outcome is None or outcome.type not in ("flag", "number", "integer"):
+        binder.say(f"'{model.outcome}' is no customer column of flags or numbers", "name one", *at, "outcome")
+    _check_uses(binder, book, model.uses, *at)
+    for name in model.uses:
+        if {model.treatment, model.outcome} & {name, *(book.roots(book.features[name]) if name in book.features else ())}:
+            binder.say(f"'{name}' knows what was tried, or what came of it", "leave it out", *at, "uses")
+    for column in model.fills.values():
+        _check_fills(binder, book, column, model.uses, *at, "fills")
+    if binder.problems:
+        raise PlaybookError(binder.problems)
+    return BoundUpliftLearning(book, model)
 
 
 def _known(book: Bound) -> set[str]:

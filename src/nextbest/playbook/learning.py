@@ -126,9 +126,23 @@ class PurchaseLearning(Strict):
         return self.repeats, self.last, self.age, self.average
 
 
+class UpliftLearning(Strict):
+    """What an offer changes, learned from an experiment in which chance said who got it."""
+
+    treatment: Name = Field(description="the customer column of what was tried on whom; its known values are the arms")
+    control: str = Field(description="the value that means nothing was tried")
+    outcome: Name = Field(description="the customer column of what came of it: a flag, or a number")
+    uses: list[Name] = Field(description="customer columns and features that the model may use, known before the experiment; never a code")
+    learner: Literal["s", "t", "x", "dr"] = Field("dr", description="chosen beforehand: the figures of all are shown")
+    fills: Annotated[dict[str, Name], Field(min_length=1)] = Field(
+        description="treatment → customer column that `decide --model` fills with the effect on the outcome"
+    )
+
+
 class Learn(Strict):
     """learn.yaml"""
 
     offers: OfferLearning | None = None
     activity: ActivityLearning | None = None
     purchases: PurchaseLearning | None = None
+    uplift: UpliftLearning | None = None

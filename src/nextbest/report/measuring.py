@@ -9,6 +9,7 @@ from nextbest.services.experiment import Experiment
 from nextbest.services.policies import Policies
 from nextbest.services.uplift import Ordered
 
+VERDICTS = {"kept": "kept", "broken": "BROKEN", "open": "cannot be told yet: more customers are needed"}
 CHOOSES = {
     "ranking": "the first, as without exploring",
     "propensity": "the likeliest",
@@ -40,6 +41,13 @@ def experiment(found: Experiment) -> RenderableType:
         for segment, (value, low, high) in segments.items():
             apart.add_row(segment, f"{value:+.5f} ({low:+.5f} to {high:+.5f})")
         parts.append(apart)
+    for name, figures in found.guardrails.items():
+        guarded = Table(title=f"{name}: what must not get worse", title_justify="left")
+        for column in ("figure", "limit", "difference", "verdict"):
+            guarded.add_column(column)
+        for column, figure in figures.items():
+            guarded.add_row(column, f"{figure.limit:+g}", _difference(figure.effect), VERDICTS[figure.verdict])
+        parts.append(guarded)
     if found.trusted:
         parts.append(f"The arms have the sizes they should have (p {found.sample_ratio:.3f}).")
     else:

@@ -18,21 +18,18 @@ import skops.io
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.models import calibration as scales
 from nextbest.models.activity import Model, Table
-from nextbest.plan.stage import quote
+from nextbest.plan.features import rows_of
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
-from nextbest.playbook.params import latest_start
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
-from nextbest.services.model_files import CARD, Card, read_card, write_json
-from nextbest.services.moment import day_of
+from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, read_card, write_json
+from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
 
-PIPELINES, REST, SEEN, PLAYBOOK = "pipelines.skops", "model.json", "seen.parquet", "playbook"
-TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
-"""Types beyond skops' own list that our families hold. None runs code when it is read."""
+PLAYBOOK = "playbook"
 LEAST = 50
 """Customers of either kind below which nothing can be judged."""
 
@@ -105,7 +102,7 @@ def train_activity(
                 "threshold": learning.threshold,
                 "background": model.background.astype(object).where(model.background.notna(), None).to_dict("list"),
             }
-            write_json(scratch, {REST: rest, CARD: asdict(card)})
+            write_json(scratch, {STATE: rest, CARD: asdict(card)})
             write(learning.book.loaded, scratch / PLAYBOOK)
         return Trained(Path(out), card, judged)
 
@@ -162,7 +159,7 @@ def read_activity(folder: Path) -> tuple[Model, float]:
     if card.task != "activity":
         raise UsageError([Problem(str(folder), f"is a model of {card.task}, not of activity", "train with --task activity")])
     try:
-        rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+        rest = json.loads((folder / STATE).read_text(encoding="utf-8"))
         parts = skops.io.load(folder / PIPELINES, trusted=TRUSTED)
         background = pd.DataFrame(rest["background"])
         seen = pd.read_parquet(folder / SEEN).set_index("row").odds
@@ -180,25 +177,12 @@ def _read(
     if loaded.model.learn is None or loaded.model.learn.activity is None:
         what = "has no learn.yaml with `activity`: it does not say what a fall is"
         raise UsageError([Problem(f"playbook '{loaded.model.business.name}'", what, "take the playbook `shop` for an example")])
-    book = bound(loaded, day_of(as_of) if as_of is not None else _a_day(loaded))
+    book = bound(loaded, day_of(as_of) if as_of is not None else a_day(loaded))
     learning = bound_activity_learning(book)
     assert learning is not None
     with read_customers(data, book, progress) as reading:
-        yield learning, reading.engine.batches(rows_of(learning), 100_000).read_all().to_pandas(), reading
-
-
-def rows_of(learning: BoundActivityLearning) -> str:
-    """SQL over `features` and `population`: the code, the label and the model's features. Grain: one customer, by code."""
-    code = learning.book.code
-    names = dict.fromkeys([code, learning.model.label, *learning.model.uses])
-    return f"select {', '.join(map(quote, names))} from features cross join population order by {quote(code)}"
-
-
-def _a_day(loaded: Loaded) -> date:
-    """Where no table has dates any day does."""
-    if dated := [name for name, source in loaded.model.business.sources.items() if "date" in source.columns]:
-        raise UsageError([Problem("as-of", f"{', '.join(dated)}: rows have dates", "say --as-of 2025-08-31")])
-    return latest_start(loaded.model)
+        select = rows_of(book, learning.model.label, *learning.model.uses)
+        yield learning, reading.engine.batches(select, 100_000).read_all().to_pandas(), reading
 
 
 def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Reading) -> Table:

@@ -8,11 +8,12 @@ import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.frame import PARQUET
-from nextbest.measure.experiments import Arm, Reading, holm, read, sample_ratio, shrunken
+from nextbest.measure.experiments import Arm, Guarded, Reading, holm, read, sample_ratio, shrunken
 from nextbest.measure.randomisation import ALARM
 from nextbest.plan.stage import quote, text
 
 SUMS = ("n", "sum", "sum_squares")
+Row = tuple[str, str, int, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Experiment:
     p: Mapping[str, float]
     sample_ratio: float
     segments: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
+    guardrails: Mapping[str, Mapping[str, Guarded]] = field(default_factory=dict)
+
+    @property
+    def harmful(self) -> bool:
+        """Whether some treatment breaks a guardrail."""
+        return any(item.verdict == "broken" for figures in self.guardrails.values() for item in figures.values())
 
     @property
     def trusted(self) -> bool:
@@ -42,27 +49,25 @@ def experiment(
     segment: str | None = None,
     shares: Mapping[str, float] | None = None,
     planned: int | None = None,
+    guardrails: Mapping[str, float] | None = None,
 ) -> Experiment:
     """Read out a CSV or Parquet file: one row per customer (then `outcome` names a column), or sums per arm.
 
     Sums stand in columns n, sum, sum_squares, and for a covariate covariate, covariate_squares, products. `shares` are those that
     were planned, equal by default; `segment` names a column whose values are read apart and drawn together. `planned`: customers
-    expected in all, where the experiment is looked at before its end. Raises DataError, UsageError.
+    expected in all, where the experiment is looked at before its end. `guardrails`: column → by how much it may rise at most (above 0),
+    or fall (below 0). Raises DataError, UsageError.
     """
     path = Path(file)
-    table = _sums(path, arm, outcome, covariate, segment)
-    arms: dict[str, Arm] = {}
-    by_segment: dict[str, dict[str, Arm]] = {}
-    for name, part, *numbers in table:
-        found = Arm(int(numbers[0]), *(float(number or 0) for number in numbers[1:]))
-        arms[name] = arms[name] + found if name in arms else found
-        by_segment.setdefault(part, {})[name] = found
+    arms, by_segment = _arms(_sums(path, arm, outcome, covariate, segment))
     if control not in arms or len(arms) < 2:
         raise UsageError([Problem(f"control '{control}'", "no such arm, or no other", f"the arms: {', '.join(sorted(arms))}")])
     if small := [name for name, item in arms.items() if item.n < 2]:
         raise DataError([Problem(path.name, f"arm {', '.join(small)}: fewer than two customers", "each arm needs two or more")])
-    if shares is not None and shares.keys() != arms.keys():
-        raise UsageError([Problem("shares", f"do not name the arms {', '.join(sorted(arms))}", "give each arm its share")])
+    if shares is not None and (shares.keys() != arms.keys() or min(shares.values()) <= 0):
+        raise UsageError(
+            [Problem("shares", f"do not give each of {', '.join(sorted(arms))} a share above 0", "e.g. control=0.9, offer=0.1")]
+        )
     treatments = sorted(name for name in arms if name != control)
     effects = {name: read(arms[control], arms[name], planned=planned) for name in treatments}
     adjusted = dict(zip(treatments, holm([effects[name].fixed.p for name in treatments]), strict=True))
@@ -76,12 +81,32 @@ def experiment(
         }
         if len(both) > 1:
             apart[name] = shrunken(both)
-    return Experiment(control, arms, effects, adjusted, ratio, apart)
+    guarded: dict[str, dict[str, Guarded]] = {name: {} for name in treatments}
+    for column, limit in (guardrails or {}).items():
+        if outcome is None or not limit:
+            fix = "a row per customer, and COLUMN=0.002 (may rise by so much) or COLUMN=-0.002 (may fall by so much)"
+            raise UsageError([Problem(f"guardrail {column}", "needs a row per customer, and a limit that is not 0", fix)])
+        figures, _ = _arms(_sums(path, arm, column, None, None))
+        if few := [name for name in arms if name not in figures or figures[name].n < 2]:
+            raise DataError([Problem(f"guardrail {column}", f"arm {', '.join(few)}: fewer than two figures", "each arm needs two or more")])
+        for name in treatments:
+            reading = read(figures[control], figures[name], planned=planned)
+            guarded[name][column] = Guarded(limit, reading.anytime or reading.fixed)
+    return Experiment(control, arms, effects, adjusted, ratio, apart, guarded if guardrails else {})
 
 
-def _sums(
-    path: Path, arm: str, outcome: str | None, covariate: str | None, segment: str | None
-) -> list[tuple[str, str, int, float, float, float, float, float]]:
+def _arms(table: list[Row]) -> tuple[dict[str, Arm], dict[str, dict[str, Arm]]]:
+    """The arms, and the arms of each segment."""
+    arms: dict[str, Arm] = {}
+    by_segment: dict[str, dict[str, Arm]] = {}
+    for name, part, *numbers in table:
+        found = Arm(int(numbers[0]), *(float(number or 0) for number in numbers[1:]))
+        arms[name] = arms[name] + found if name in arms else found
+        by_segment.setdefault(part, {})[name] = found
+    return arms, by_segment
+
+
+def _sums(path: Path, arm: str, outcome: str | None, covariate: str | None, segment: str | None) -> list[Row]:
     """Arm, segment, and the sums, by arm and segment."""
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")])

@@ -13,6 +13,7 @@ from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.models.activity import Table
 from nextbest.models.base import Model
+from nextbest.plan.features import rows_of
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.bind_learning import (
@@ -20,10 +21,12 @@ from nextbest.playbook.bind_learning import (
     bound_activity_learning,
     bound_offer_learning,
     bound_purchase_learning,
+    bound_uplift_learning,
 )
 from nextbest.playbook.sources import Source
-from nextbest.services.activity import read_activity, rows_of
+from nextbest.services.activity import read_activity
 from nextbest.services.answers import Answers
+from nextbest.services.effects import read_effects
 from nextbest.services.model_files import Card, fits, read_card, read_model
 from nextbest.services.purchases import history_of, read_purchases
 from nextbest.services.reading import Reading
@@ -91,7 +94,9 @@ def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
         raise _fills_nothing(book, "activity")
     fits(card, "activity", learning.numbers, learning.words)
     column, numbers, words, model = learning.model.fills, learning.numbers, learning.words, read_activity(folder)[0]
-    return _OfCustomers(rows_of(learning), lambda frame: {column: model.probability(Table(frame, numbers, words).features)}, [column])
+    return _OfCustomers(
+        rows_of(book, *learning.model.uses), lambda frame: {column: model.probability(Table(frame, numbers, words).features)}, [column]
+    )
 
 
 def _purchases(folder: Path, card: Card, book: Bound) -> Forecast:
@@ -103,7 +108,27 @@ def _purchases(folder: Path, card: Card, book: Bound) -> Forecast:
     return _OfCustomers(history_of(learning), lambda frame: dict(model.forecast(frame).rename(columns=fills)), list(fills.values()))
 
 
-MAKE: dict[str, Callable[[Path, Card, Bound], Forecast]] = {"offers": _offers, "activity": _activity, "purchases": _purchases}
+def _effects(folder: Path, card: Card, book: Bound) -> Forecast:
+    learning = bound_uplift_learning(book)
+    if learning is None:
+        raise _fills_nothing(book, "uplift")
+    fits(card, "uplift", learning.numbers, learning.words)
+    fills, numbers, words, model = learning.model.fills, learning.numbers, learning.words, read_effects(folder)
+    if unknown := [name for name in fills if name not in model.parts]:
+        raise UsageError([Problem(str(folder), f"knows nothing of {', '.join(unknown)}", "train it again")])
+    return _OfCustomers(
+        rows_of(book, *learning.model.uses),
+        lambda frame: {column: model.effects(Table(frame, numbers, words).features)[name] for name, column in fills.items()},
+        list(fills.values()),
+    )
+
+
+MAKE: dict[str, Callable[[Path, Card, Bound], Forecast]] = {
+    "offers": _offers,
+    "activity": _activity,
+    "purchases": _purchases,
+    "uplift": _effects,
+}
 """By the task of a model."""
 
 

@@ -11,6 +11,10 @@ from nextbest.errors import Problem, UsageError
 from nextbest.models.base import Model, make
 
 STATE, CARD = "model.json", "card.json"
+PIPELINES, SEEN = "pipelines.skops", "seen.parquet"
+"""Models of scikit-learn, and the rows that they learned from."""
+TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+"""Types beyond skops' own list that our models hold. None runs code when it is read."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import Bound
+from nextbest.playbook.load import Loaded
+from nextbest.playbook.params import latest_start
 
 
 def moment_of(at: datetime | str | None, book: Bound) -> datetime:
@@ -29,3 +31,10 @@ def day_of(value: date | str) -> date:
     if not 1900 <= day.year <= 2200:
         raise UsageError([Problem(f"as-of {value}", "no day that anyone decides for", "write it as 2025-08-31")])
     return day
+
+
+def a_day(loaded: Loaded) -> date:
+    """The day for a playbook whose tables have no dates: any does. Raises UsageError where rows have dates."""
+    if dated := [name for name, source in loaded.model.business.sources.items() if "date" in source.columns]:
+        raise UsageError([Problem("as-of", f"{', '.join(dated)}: rows have dates", "say --as-of 2025-08-31")])
+    return latest_start(loaded.model)

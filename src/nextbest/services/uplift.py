@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from nextbest.arrays import Floats
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.frame import read_frame
 from nextbest.measure import uplift as measure
 from nextbest.measure.ranking import Figure
-from nextbest.models.uplift import KINDS, crossfit, table
+from nextbest.models.uplift import ACROSS, KINDS, crossfit, table
 
 MOST_WORDS = 200
 """Values of a feature that is a word; trees of scikit-learn take up to 255."""
@@ -35,7 +38,7 @@ def uplift(
     outcome: str,
     leave_out: tuple[str, ...] = (),
     share: float = 0.3,
-    folds: int = 5,
+    folds: int = ACROSS,
     seed: int = 0,
 ) -> list[Ordered]:
     """Every learner for every treatment of an experiment: a CSV or Parquet file, one row per customer.
@@ -62,11 +65,25 @@ def uplift(
             )
     if problems:
         raise UsageError(problems)
-    features = table(rest)
+    y = frame[outcome].to_numpy(np.float64)
+    return judged(table(rest), arms.to_numpy(object), control, y, sorted(set(arms) - {control}), share, seed, folds)
+
+
+def judged(
+    features: pd.DataFrame,
+    arms: npt.NDArray[Any],
+    control: str,
+    outcome: Floats,
+    treatments: list[str],
+    share: float,
+    seed: int,
+    folds: int = ACROSS,
+) -> list[Ordered]:
+    """Every learner for every treatment, each customer ordered by models that did not see them."""
     found = []
-    for name in sorted(set(arms) - {control}):
-        rows = arms.isin([name, control]).to_numpy()
-        treated, y = (arms[rows] == name).to_numpy(np.float64), frame.loc[rows, outcome].to_numpy(np.float64)
+    for name in treatments:
+        rows = np.isin(arms, [name, control])
+        treated, y = (arms[rows] == name).astype(np.float64), outcome[rows]
         for kind in KINDS:
             score = crossfit(kind, features[rows], y, treated, folds, seed)
             figures = (measure.uplift_at(share), measure.qini, measure.auuc)
