@@ -6,6 +6,7 @@ from tests.learning.conftest import world
 from tests.learning.test_activity import shop
 
 import nextbest
+from nextbest.errors import PlaybookError
 from nextbest.playbook.reference import outcome
 
 
@@ -49,3 +50,21 @@ def test_what_an_offer_is_worth_to_the_shop_is_what_the_oracle_says(tmp_path):
         assert (expected is None) == pd.isna(record["expected_profit"])
         assert expected is None or record["expected_profit"] == pytest.approx(expected)
     assert unknown == 20 * len(offers)
+
+
+def test_profit_that_the_shop_counts_goes_before_a_share_of_the_revenue(tmp_path):
+    data = shop(tmp_path / "shop", 60)
+    without = nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "without")
+    (data / "money.csv").write_text("id;Прибыль\n1;4,98\n2;-15,5\n")
+    found = nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "with")
+    before, after = (pd.read_parquet(run.folder / "features.parquet").set_index("id").margin_month for run in (without, found))
+    assert after[[1, 2]].tolist() == [4.98, -15.5]
+    assert (after.drop([1, 2]) == before.drop([1, 2])).all() and not (after[[1, 2]] == before[[1, 2]]).any()
+
+
+def test_customers_are_no_optional_table(tmp_path):
+    book = nextbest.copy("shop", tmp_path / "shop")
+    text = (book / "playbook.yaml").read_text()
+    (book / "playbook.yaml").write_text(text.replace("  customers:\n    files", "  customers:\n    optional: true\n    files"))
+    with pytest.raises(PlaybookError, match="there are always customers"):
+        nextbest.decide(shop(tmp_path / "data", 60), book, as_of="2025-08-31", out=tmp_path / "out")

@@ -55,7 +55,7 @@ def find(data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mappi
     found: list[TableFile] = []
     ignored: dict[str, set[str]] = {}
     for name, source in sources.items():
-        if not paths[name] and name not in optional and not source.made_of:
+        if not paths[name] and name not in optional and not source.made_of and not source.optional:
             patterns = " or ".join(source.files)
             problems.append(
                 Problem(

@@ -81,6 +81,8 @@ def _condition(bound: Bound, measure: Measure, key: str) -> str:
     elif measure.payday:
         near = _near_payday(measure.payday.day, sql(bound.paydays[measure.sum], "duckdb"))
         conditions.append(near if key == "near" else f"not {near}")
+    elif measure.by == "all":
+        conditions.append("true")
     elif measure.by == "currency":
         conditions.append(f"coalesce({quote(measure.by)}, {text(business.currency)}) = {text(key)}")
     else:

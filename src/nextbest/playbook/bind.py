@@ -166,6 +166,8 @@ def keys_of(playbook: Playbook, measure: Measure) -> tuple[str, ...]:
     business = playbook.business
     if measure.by == "payday":
         return ("near", "far")
+    if measure.by == "all":
+        return ("all",)
     if measure.by == "month_back":
         return tuple(str(back) for back in range(1, business.horizon_months + 1))
     source = business.sources.get(measure.of)

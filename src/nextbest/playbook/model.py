@@ -111,7 +111,7 @@ class Measure(Strict):
     of: Name
     by: Name = Field(
         description="the column whose values are the keys; `month_back` is 1 for the latest month; "
-        "`payday` is near or far from the customer's day of pay"
+        "`payday` is near or far from the customer's day of pay; `all` takes every row under the key 'all'"
     )
     sum: Name
     count: Name

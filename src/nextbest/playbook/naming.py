@@ -94,6 +94,8 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
                 name,
                 "made_of",
             )
+    if business.sources[business.customers].optional:
+        say("there are always customers", "only an activity table may be optional", "business", "sources", business.customers, "optional")
     for currency, param in business.currencies.items():
         if param is not None and param not in model.params:
             say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)

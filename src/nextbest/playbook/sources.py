@@ -31,6 +31,7 @@ class Source(Strict):
     made_of: Name | None = Field(
         None, description="of the customers: where there is no file of them, one row for each code in this activity table"
     )
+    optional: bool = Field(False, description="an activity table that need not be there: then it has no rows")
     direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")
 
     @property

@@ -163,7 +163,10 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     found = []
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
         sums = {key: row.get(cell(measure.sum, key)) for key in keys_of(book.model, measure)}
-        cells = [Behind(key, int(row.get(cell(measure.count, key)) or 0), float(total)) for key, total in sums.items() if total]
+        called = {"all": measure.meaning[language]} if measure.by == "all" else {}
+        cells = [
+            Behind(called.get(key, key), int(row.get(cell(measure.count, key)) or 0), float(total)) for key, total in sums.items() if total
+        ]
         if measure.by != "month_back":  # months stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
         if cells:

@@ -235,7 +235,11 @@ class Host:
     def _decide(self, job: jobs.JobState, out: Path, go_on: Callable[..., None]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             tables = self._linked(Path(scratch))
-            missing = [name for name, source in self.in_force().model.business.sources.items() if name not in tables and not source.made_of]
+            missing = [
+                name
+                for name, source in self.in_force().model.business.sources.items()
+                if name not in tables and not (source.made_of or source.optional)
+            ]
             if missing:
                 raise DataError([Problem(name, f"no file for '{name}'", "hand in the table's file") for name in missing])
             run = decide(

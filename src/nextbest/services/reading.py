@@ -61,6 +61,8 @@ class Reading:
         source = self.sources[name]
         if source.made_of and not self.found.of(name):
             return staging.codes_of(source, self.sources[source.made_of], self._rows_of(source.made_of))
+        if not self.found.of(name):
+            return staging.no_rows(source)
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
         return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
 
@@ -148,7 +150,7 @@ class Reading:
 
     def other(self, name: str, rows: Callable[[str], str]) -> None:
         """Another table, as `<name>_rows`: `rows` makes of a SELECT of typed rows one with `problem`."""
-        select, staged = rows(self._rows_of(name) if self.found.of(name) else staging.no_rows(self.sources[name])), f"{name}_rows"
+        select, staged = rows(self._rows_of(name)), f"{name}_rows"
         self._stage(name, staged, select)
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
         rejected = self._note(name, staged, select)
