@@ -29,6 +29,15 @@ def test_own_entries_go_before_the_bases(tmp_path):
     assert loaded.model.business.name == "mine" and loaded.model.business.currency == "KZT"
 
 
+def test_a_table_of_the_base_may_get_columns(tmp_path):
+    folder = book(tmp_path / "mine", f"{{playbook: bank-kz, take: {ALL}, offers: [gold-bars]}}")
+    with (folder / "playbook.yaml").open("a") as file:
+        file.write("sources: {clients: {columns: {segment_code: {type: text}, age: {type: number}}}}\n")
+    sources, base = load(folder).model.business.sources, load("bank-kz").model.business.sources
+    assert list(sources["clients"].columns) == [*base["clients"].columns, "segment_code"]
+    assert sources["clients"].columns["age"].type == "number" and sources["transfers"] == base["transfers"]
+
+
 def test_a_copy_carries_its_base_and_is_the_same_playbook(tmp_path):
     """Whatever becomes of the built-in base later, the copy that a run keeps stays what it was."""
     loaded = load("retail-bank")

@@ -135,11 +135,15 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
 
 @dataclass(frozen=True, eq=False)
 class BoundActivityLearning:
-    """The part `activity` of learn.yaml, bound. `threshold`: from this probability on an offer is worth its cost."""
+    """The part `activity` of learn.yaml, bound. `threshold`: from this probability on an offer is worth its cost.
+
+    `fell`: whether activity fell by the as-of day, where no column says it.
+    """
 
     book: Bound
     model: ActivityLearning
     threshold: float
+    fell: Rule | None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -159,14 +163,18 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
         return None
     binder, at = Binder(book.loaded, book.as_of), ("learn", "activity")
     source = book.model.business.sources[book.model.business.customers]
-    label = source.columns.get(model.label)
-    if label is None or not label.values:
-        binder.say(f"'{model.label}' is no customer column with known values", "name one", *at, "label")
+    label, fell = source.columns.get(model.label or ""), None
+    if model.falls_when is not None:
+        fell = binder.rule(model.falls_when, Scope(frozenset(_known(book)), {}, _params(binder, book)), *at, "falls_when")
+        if model.label is not None:
+            binder.say("a label and `falls_when` say the same", "leave one of them out", *at, "falls_when")
+    elif label is None or not label.values:
+        binder.say(f"'{model.label}' is no customer column with known values", "name one, or write `falls_when`", *at, "label")
     elif model.falls not in label.values:
         binder.say(f"'{model.falls}' is no value of '{model.label}'", f"one of {', '.join(label.values)}", *at, "falls")
     _check_uses(binder, book, model.uses, *at)
     for name in model.uses:
-        if name == model.label or (name in book.features and model.label in book.roots(book.features[name])):
+        if model.label and (name == model.label or (name in book.features and model.label in book.roots(book.features[name]))):
             binder.say(f"'{name}' knows the label", "leave it out: it is what the model shall find out", *at, "uses")
     if model.fills:
         _check_fills(binder, book, model.fills, model.uses, *at, "fills")
@@ -180,7 +188,7 @@ def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
         binder.say("an offer that costs more than it can save is never worth it", "set offer_cost below margin_saved", *at, "offer_cost")
     if binder.problems:
         raise PlaybookError(binder.problems)
-    return BoundActivityLearning(book, model, cost / saved)
+    return BoundActivityLearning(book, model, cost / saved, fell)
 
 
 @dataclass(frozen=True, eq=False)

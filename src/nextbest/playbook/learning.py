@@ -90,8 +90,14 @@ class RiskReason(Strict):
 class ActivityLearning(Strict):
     """Whose activity will fall."""
 
-    label: Name = Field(description="the customer column that says what became of it; never a feature")
-    falls: str = Field(description="the label's value that means a fall; any other known value means none")
+    label: Name | None = Field(None, description="the customer column that says what became of it; never a feature")
+    falls: str | None = Field(None, description="the label's value that means a fall; any other known value means none")
+    falls_when: Expression | None = Field(
+        None,
+        description="instead of a label, over customer columns and features: whether activity fell by the as-of day. The model then "
+        "learns from the features of `months_before`",
+    )
+    months_before: Annotated[int, Field(ge=1, le=12)] = 1
     uses: list[Name] = Field(description="customer columns and features that the model may use; never a code")
     offer_cost: Expression = Field(description="what it costs to try to keep a customer, over parameters only")
     margin_saved: Expression = Field(description="what a customer who is kept earns, over parameters only")

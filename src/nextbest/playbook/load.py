@@ -166,15 +166,24 @@ class _Reader:
         return {**taken, "offers": {name: offers[name] for name in chosen if name in offers}}
 
 
-def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Own entries before the base's; in features.yaml and voices the entries within each group."""
+MERGED = (
+    ("*",),
+    ("features", "*"),
+    ("voices", "*"),
+    ("business", "sources"),
+    ("business", "sources", "*"),
+    ("business", "sources", "*", "columns"),
+)
+"""Where entries of both hold side by side; anywhere else an own entry takes the place of the base's whole."""
+
+
+def _over(base: dict[str, Any], own: dict[str, Any], at: Place = ()) -> dict[str, Any]:
+    """Own entries before the base's, within each of MERGED."""
     merged = dict(base)
-    for file, entries in own.items():
-        below = base.get(file)
-        if isinstance(below, dict) and isinstance(entries, dict):
-            grouped = file in ("features", "voices")
-            entries = {**below, **{k: {**below[k], **v} if grouped and k in below else v for k, v in entries.items()}}
-        merged[file] = entries
+    for name, entry in own.items():
+        here, below = (*at, name), base.get(name)
+        within = any(len(path) == len(here) and all(p in ("*", n) for p, n in zip(path, here, strict=True)) for path in MERGED)
+        merged[name] = _over(below, entry, here) if within and isinstance(below, dict) and isinstance(entry, dict) else entry
     return merged
 
 

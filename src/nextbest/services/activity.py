@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,9 +19,13 @@ from nextbest.errors import DataError, Problem, UsageError
 from nextbest.models import calibration as scales
 from nextbest.models.activity import Model, Table
 from nextbest.plan.features import rows_of
+from nextbest.plan.stage import quote
+from nextbest.plan.staging import is_rejected
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
+from nextbest.playbook.window import horizon, month_starts, months_before
+from nextbest.rules.render import sql
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
 from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, read_card, write_json
@@ -30,6 +34,8 @@ from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
 
 PLAYBOOK = "playbook"
+FELL = "fell "
+"""The column of what became of a customer: 1, 0, or unknown. A name that no playbook's column has."""
 LEAST = 50
 """Customers of either kind below which nothing can be judged."""
 
@@ -71,7 +77,7 @@ def train_activity(
     `hold_outs`: so many splits that keep a fifth back stand beside it, to show how far a single one may stray.
     Raises PlaybookError, DataError, UsageError.
     """
-    with _read(data, load(playbook), as_of, progress) as (learning, frame, reading):
+    with _read(data, load(playbook), as_of, progress, label=True) as (learning, frame, reading):
         table = _labelled(learning, frame, reading)
         judged = judge(table, learning.threshold, repeats, hold_outs, seed, progress)
         progress("learning from all", 1, 1)
@@ -112,7 +118,7 @@ CAUTIONS = [
     "Learned from one period's customers: watch the calibration when seasons or prices change.",
     "The folder holds rows of customers, without codes: treat it as personal data, and train again once somebody had themselves erased.",
     "Of rows it learned from, unchanged, it repeats what it said before it saw them; of the same customers later it may be too sure.",
-    "The threshold follows from the declared costs of the playbook: samples until the shop sets its own.",
+    "The threshold follows from the declared costs of the playbook: samples until the business sets its own.",
 ]
 
 
@@ -171,30 +177,71 @@ def read_activity(folder: Path) -> tuple[Model, float]:
 
 @contextmanager
 def _read(
-    data: str | Path, loaded: Loaded, as_of: date | str | None, progress: Progress
+    data: str | Path, loaded: Loaded, as_of: date | str | None, progress: Progress, label: bool = False
 ) -> Iterator[tuple[BoundActivityLearning, pd.DataFrame, Reading]]:
-    """The customers of a folder with their features, by code."""
+    """The customers of a folder with their features, by code. `label`: and what became of them, in the column FELL.
+
+    Where no column says it, the features are of an earlier day, and what became of them is looked up on the as-of day.
+    """
     if loaded.model.learn is None or loaded.model.learn.activity is None:
         what = "has no learn.yaml with `activity`: it does not say what a fall is"
         raise UsageError([Problem(f"playbook '{loaded.model.business.name}'", what, "take the playbook `shop` for an example")])
     book = bound(loaded, day_of(as_of) if as_of is not None else a_day(loaded))
     learning = bound_activity_learning(book)
     assert learning is not None
-    with read_customers(data, book, progress) as reading:
-        select = rows_of(book, learning.model.label, *learning.model.uses)
-        yield learning, reading.engine.batches(select, 100_000).read_all().to_pandas(), reading
+    later = _fell_later(data, learning, progress) if label and learning.fell else None
+    before = replace(learning, book=bound(loaded, _before(learning))) if later is not None else learning
+    with read_customers(data, before.book, progress) as reading:
+        columns = [*([learning.model.label] if label and learning.model.label else []), *learning.model.uses]
+        frame = reading.engine.batches(rows_of(before.book, *columns), 100_000).read_all().to_pandas()
+        if later is not None:
+            _check_history(before, reading)
+            frame[FELL] = frame[book.code].map(later)
+        elif label:
+            said = frame[learning.model.label]
+            frame[FELL] = (said == learning.model.falls).astype(float).where(said.notna() & (said != "?"))
+        yield learning, frame, reading
+
+
+def _before(learning: BoundActivityLearning) -> date:
+    """The last day of which the features know."""
+    return horizon(learning.book.as_of, learning.model.months_before).start - timedelta(days=1)
+
+
+def _fell_later(data: str | Path, learning: BoundActivityLearning, progress: Progress) -> "pd.Series[float]":
+    """Whether each customer's activity fell by the as-of day, by code."""
+    assert learning.fell is not None
+    with read_customers(data, learning.book, progress) as reading:
+        fell = f"cast({sql(learning.fell, 'duckdb')} as double)"
+        select = f"select {reading.key}, {fell} as fell from features cross join population order by 1"
+        return reading.engine.batches(select, 100_000).read_all().to_pandas().set_index(learning.book.code).fell
+
+
+def _check_history(before: BoundActivityLearning, reading: Reading) -> None:
+    """Features of an earlier day need as long a history as those of the day itself, or they would mean something else."""
+    book = before.book
+    months = book.model.business.horizon_months
+    first = month_starts(book.as_of, months)[-1]
+    problems = []
+    for name, source in book.model.business.sources.items():
+        if name == book.model.business.customers or "date" not in source.columns:
+            continue
+        [(earliest,)] = reading.engine.rows(f"select min(date) from {quote(name)} where problem is null or not {is_rejected()}")
+        if earliest is None or earliest > months_before(first, -1):
+            what = f"no rows of the month from {first}, and features of {book.as_of} look at {months} months"
+            problems.append(Problem(name, what, f"hand in rows from {first} on"))
+    if problems:
+        raise DataError(problems)
 
 
 def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Reading) -> Table:
-    label = frame[learning.model.label]
-    known = (label.notna() & (label != "?")).to_numpy()
-    falls = (label[known] == learning.model.falls).to_numpy(np.float64)
+    known = frame[FELL].notna().to_numpy()
+    falls = frame[FELL][known].to_numpy(np.float64)
     if min(falls.sum(), len(falls) - falls.sum()) < LEAST:
         what = f"{int(falls.sum())} customers whose activity fell and {int(len(falls) - falls.sum())} others with a known label"
         source = learning.book.model.business.sources[learning.book.model.business.customers]
-        known_words = ", ".join(source.columns[learning.model.label].values)
-        fix = f"hand in {LEAST} of either or more, in the words {known_words}"
-        raise DataError([Problem(learning.model.label, what, fix), *reading.odd()])
+        words = f", in the words {', '.join(source.columns[learning.model.label].values)}" if learning.model.label else ""
+        raise DataError([Problem(learning.model.label or "falls_when", what, f"hand in {LEAST} of either or more{words}"), *reading.odd()])
     return Table(frame[known].reset_index(drop=True), learning.numbers, learning.words, falls)
 
 
