@@ -135,6 +135,22 @@ def test_messages_that_lose_money_are_told(run):
     assert found.known == found.everyone.customers
 
 
+def test_a_playbook_may_forbid_what_loses_money(run, tmp_path):
+    own = nextbest.copy("shop", tmp_path / "own")
+    with (own / "contact.yaml").open("a") as file:
+        file.write("minimum: {confidence: p.minimum_confidence, benefit: p.minimum_benefit, profit: p.minimum_profit}\n")
+    with (own / "params.yaml").open("a") as file:
+        file.write("\nminimum_profit: {unit: RUB, values: {2020-01-01: 0}, source: this shop's own rule}\n")
+    found = nextbest.decide(run.parent / "shop", own, as_of="2025-08-31", out=tmp_path / "out")
+    before = pd.read_parquet(run / "decisions.parquet").set_index(["id", "offer"])
+    after = found.decisions.set_index(["id", "offer"]).loc[before.index]
+    losing = (before.verdict == "ranked") & (before.expected_profit < 0)
+    assert losing.sum() > 100 and (after.verdict[losing] == "weak").all() and (after.verdict[~losing] == before.verdict[~losing]).all()
+    assert segments(found.folder).losing.customers == 0
+    own_sums = after[after.expected_profit.isna()]
+    assert (own_sums.verdict == before.verdict[own_sums.index]).all()
+
+
 def test_what_is_no_number_or_no_probability_is_refused(run, tmp_path):
     own = nextbest.copy("shop", tmp_path / "own")
     text = (own / "playbook.yaml").read_text()

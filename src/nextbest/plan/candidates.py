@@ -195,7 +195,13 @@ def _benefit(offer: BoundOffer) -> str:
 
 def _strong(bound: Bound, offer: BoundOffer) -> str:
     contact = bound.contact
-    return f"({_col(offer, 'confidence')} >= {contact.minimum_confidence} and {_col(offer, 'benefit')} >= {contact.minimum_benefit})"
+    conditions = [
+        f"{_col(offer, 'confidence')} >= {contact.minimum_confidence}",
+        f"{_col(offer, 'benefit')} >= {contact.minimum_benefit}",
+    ]
+    if contact.minimum_profit is not None and offer.margin:
+        conditions.append(f"coalesce({_col(offer, 'expected_profit')} >= {contact.minimum_profit}, true)")
+    return f"({' and '.join(conditions)})"
 
 
 def _open(offer: BoundOffer, *stages: str) -> str:

@@ -89,6 +89,7 @@ class BoundContact:
     purposes: dict[str, Rule | None]
     minimum_confidence: float
     minimum_benefit: float
+    minimum_profit: float | None
     ignored_after: int
     attribution: dict[str, int]
     lease: int
@@ -167,6 +168,9 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
         },
         minimum_confidence=number(contact.minimum.confidence, 0, 100, "contact", "minimum", "confidence"),
         minimum_benefit=number(contact.minimum.benefit, 0, 1e15, "contact", "minimum", "benefit"),
+        minimum_profit=(
+            number(contact.minimum.profit, -1e15, 1e15, "contact", "minimum", "profit") if contact.minimum.profit is not None else None
+        ),
         ignored_after=days(contact.ignored_after, "contact", "ignored_after"),
         attribution={
             name: attribution if offer.attribution is None else days(offer.attribution, "offers", name, "attribution")

@@ -52,10 +52,13 @@ class CoolOff(Strict):
 
 
 class Minimum(Strict):
-    """Below either of these an offer is too weak to be made."""
+    """Below any of these an offer is too weak to be made."""
 
     confidence: Expression = Field(0, description="0 to 100, over parameters only")
     benefit: Expression = Field(0, description="in currency per month, over parameters only")
+    profit: Expression | None = Field(
+        None, description="expected, in currency, over parameters only; an offer whose profit is not known is never below it"
+    )
 
 
 class Holdout(Strict):
