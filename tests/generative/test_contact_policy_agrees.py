@@ -146,7 +146,7 @@ def test_what_is_tried_is_one_of_the_best_that_may_go_out(customers):
         if not choices:
             assert chance is None and place == ranking[0]
             continue
-        draw = bucket("tried:2025-08-31", str(code)) / BUCKETS
+        draw = bucket(f"tried:{NOW}", str(code)) / BUCKETS
         assert place == (choices[int(draw / 0.3 * len(choices))] if draw < 0.3 else choices[0])
         assert chance == pytest.approx(0.3 / len(choices) + (0.7 if place == choices[0] else 0))
 
@@ -157,6 +157,14 @@ def test_each_choice_comes_as_often_as_its_chance_says():
         drawn = [item for item in found.values() if item[0] == place]
         assert len(drawn) / 20_000 == pytest.approx(chance, abs=0.01)
         assert all(item[4] == pytest.approx(chance) for item in drawn)
+
+
+def test_another_moment_draws_anew():
+    """Else who was tried the second offer today would be tried the second of what is left, and never the first."""
+    customers = [([], [], [4, 2, 1], True)] * 5_000
+    one, two = in_sql(customers, book=EXPLORING), in_sql(customers, MOMENT + timedelta(seconds=1), book=EXPLORING)
+    tried = [code for code, item in one.items() if item[0] != 4]
+    assert sum(two[code][0] == 4 for code in tried) / len(tried) == pytest.approx(0.8, abs=0.04)
 
 
 def test_without_exploration_the_first_goes_out_for_certain():

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import nextbest as nb
 from nextbest.cli import app
 from nextbest.errors import DataError, UsageError
+from nextbest.playbook.load import load
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace
 
@@ -54,6 +55,12 @@ def records(place):
         return [json.loads(record) for part in parts for record in ledger.unpacked(part)["record"].to_pylist()]
 
 
+def best(item, offers, by):
+    """The first of the highest among the choices of a record, whose verdicts stand in the order of the offers."""
+    values = {offer: verdict[{"benefit": 2, "propensity": 3}[by]] for offer, verdict in zip(offers, item["verdicts"], strict=True)}
+    return max(item["choices"], key=lambda offer: (values[offer], -item["choices"].index(offer)))
+
+
 def test_each_policy_s_interval_holds_what_it_would_have_earned(explored):
     found = nb.policies(workspace=explored / "workspace", until="2025-12-31")
     decided = [item for item in records(explored / "workspace") if item.get("chance")]
@@ -64,6 +71,10 @@ def test_each_policy_s_interval_holds_what_it_would_have_earned(explored):
     for name, value in truth.items():
         estimate = by_name[name].value
         assert estimate.low < value < estimate.high and estimate.high - estimate.low < 0.05 and not by_name[name].overlap.thin
+    offers = list(load(explored / "playbook").model.offers)
+    for name in ("propensity", "benefit"):
+        value = np.mean([FIRST if item["choices"][0] == best(item, offers, name) else ANOTHER for item in decided])
+        assert by_name[name].value.low < value < by_name[name].value.high
     more = by_name["random"].more
     assert more.low < truth["random"] - truth["ranking"] < more.high < 0
 
@@ -104,5 +115,5 @@ def test_a_playbook_that_does_not_explore_leaves_nothing_to_judge_by(tmp_path, b
     run = nb.decide(bank, book, as_of="2025-10-01", out=tmp_path / "out", workspace=tmp_path / "workspace")
     answered(run, tmp_path, 0, seed=1)
     assert set(run.messages.dropna(subset=["send_at"]).chance) == {1.0}
-    with pytest.raises(DataError, match="exploration"):
+    with pytest.raises(DataError, match="no answer to a decision that was drawn"):
         nb.policies(workspace=tmp_path / "workspace")

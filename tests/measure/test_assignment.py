@@ -66,6 +66,13 @@ def test_who_has_an_arm_keeps_it_and_newcomers_are_balanced(tmp_path):
     assert abs(later.arms["control"] - later.arms["offer"]) <= 4  # each group's share is off by one customer at most, each time
 
 
+def test_newcomers_who_come_alone_come_to_every_arm(tmp_path):
+    for number in range(2, 42):
+        source = people(tmp_path / "all.csv", 2 * number, kind=["a", "b"] * number)
+        assign(source, out=tmp_path / "arms.csv", arms=HALVES, experiment="e", groups=("kind",))
+    assert 25 <= (arms(tmp_path / "arms.csv") == "control").sum() <= 55
+
+
 def test_codes_stay_as_they_are_written(tmp_path):
     (tmp_path / "all.csv").write_text("code,kind\n007,a\n7,b\n")
     assign(tmp_path / "all.csv", out=tmp_path / "a.csv", arms=HALVES, experiment="e")
@@ -81,6 +88,7 @@ def test_what_cannot_be_is_told_and_nothing_is_written(tmp_path):
     for file, options, error in (
         (source, {"arms": {"control": 0.5, "offer": 0.6}}, "add up to 1"),
         (source, {"arms": {"control": 1.0}}, "fewer than two"),
+        (source, {"arms": {"control": float("nan"), "offer": 0.5}}, "add up to 1"),
         (source, {"groups": ("city",)}, "lacks the columns city"),
         (source, {"groups": ("customer_id",)}, "coarser"),
         (tmp_path / "odd.csv", {}, "repeat"),
@@ -92,6 +100,11 @@ def test_what_cannot_be_is_told_and_nothing_is_written(tmp_path):
     assign(source, out=tmp_path / "a.csv", arms=HALVES, experiment="e")
     with pytest.raises(UsageError, match="of the experiment e"):
         assign(source, out=tmp_path / "a.csv", arms=HALVES, experiment="another")
+    pd.DataFrame({"customer_id": [1, 2]}).to_parquet(tmp_path / "all.parquet")
+    (tmp_path / "b.csv").write_text("customer_id,arm,experiment\nx9 Ivanov,control,e\n")
+    with pytest.raises(UsageError, match="of another kind") as told:
+        assign(tmp_path / "all.parquet", out=tmp_path / "b.csv", arms=HALVES, experiment="e")
+    assert "Ivanov" not in str(told.value)
     with pytest.raises(UsageError, match="have control"):
         assign(source, out=tmp_path / "a.csv", arms={"offer": 0.5, "other": 0.5}, experiment="e")
 

@@ -7,7 +7,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from nextbest.cli import app
-from nextbest.errors import UsageError
+from nextbest.errors import DataError, UsageError
 from nextbest.measure.experiments import Arm, Guarded, detectable, holm, read, sample_ratio, sample_size, shrunken
 from nextbest.services.experiment import experiment
 
@@ -145,6 +145,11 @@ def test_what_must_not_get_worse_is_kept_broken_or_open(tmp_path):
     broken = CliRunner().invoke(app, [*call, "--guardrail", "opted_out=0.01"])
     assert broken.exit_code == 1 and "BROKEN" in broken.stdout
     assert CliRunner().invoke(app, [*call, "--guardrail", "visits=-0.1"]).exit_code == 0
+    with pytest.raises(UsageError, match="a limit that is not 0"):
+        experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails={"visits": float("nan")})
+    rows.assign(opted_out=rows.opted_out.where(rows.opted_out == 1)).to_csv(tmp_path / "blank.csv", index=False)
+    with pytest.raises(DataError, match="is blank in rows of"):
+        experiment(tmp_path / "blank.csv", control="control", outcome="bought", guardrails={"opted_out": 0.005})
     with pytest.raises(UsageError, match="a limit that is not 0"):
         experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails={"visits": 0})
 

@@ -90,6 +90,15 @@ def test_without_a_forecast_it_decides_as_the_bank_it_stands_on(trained, tmp_pat
     pd.testing.assert_frame_equal(kept[columns], theirs[columns])
 
 
+def test_rows_of_the_first_day_of_the_next_month_are_too_late(tmp_path):
+    data, _ = bank(tmp_path / "data", 60, months=["2025-06", "2025-07", "2025-08"])
+    for name in ("transactions", "transfers"):
+        text = (data / f"{name}.csv").read_text()
+        (data / f"{name}.csv").write_text(text.replace("2025-06-03 12", "2025-06-01 00").replace("2025-06-05 09", "2025-06-01 00"))
+    with pytest.raises(DataError, match="hand in rows from 2025-05-01 on"):
+        train_activity(data, "bank-kz-retention", out=tmp_path / "model", as_of="2025-08-31")
+
+
 def test_features_of_an_earlier_day_need_as_long_a_history(tmp_path):
     data, _ = bank(tmp_path / "data", 60, months=["2025-06", "2025-07", "2025-08"])
     with pytest.raises(DataError, match="hand in rows from 2025-05-01 on") as told:

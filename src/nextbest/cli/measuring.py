@@ -1,5 +1,6 @@
 """Commands that measure: experiments before and after, uplift. What they need is imported when they run: it takes seconds."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -78,8 +79,8 @@ def _numbers(items: list[str], option: str, example: str) -> dict[str, float]:
         try:
             found[name] = float(number)
         except ValueError:
-            name = ""
-        if not name:
+            found[name] = math.nan
+        if not name or not math.isfinite(found[name]):
             raise UsageError([Problem(f"{option} {item}", f"not {example}", f"e.g. {option} {example}")])
     return found
 

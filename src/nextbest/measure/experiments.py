@@ -81,7 +81,8 @@ class Reading:
 class Guarded:
     """A figure that must not get worse: with a `limit` above 0 it may rise by so much at most, below 0 fall by so much.
 
-    Each guardrail must be kept by itself, so that several need no adjustment (an intersection-union test).
+    Each guardrail must be kept by itself, so that `kept` needs no adjustment for several (an intersection-union test). Of several that
+    stand at their limit exactly, each is called broken once in forty.
     """
 
     limit: float
@@ -90,6 +91,8 @@ class Guarded:
     @property
     def verdict(self) -> Literal["kept", "broken", "open"]:
         """Kept where the whole interval lies within the limit, broken where all of it lies beyond; else nobody can tell yet."""
+        if self.effect.low == self.effect.high:
+            return "open"  # all alike in both arms: nothing says how far it may stray
         side = math.copysign(1, self.limit)
         near, far = sorted((side * self.effect.low, side * self.effect.high))
         return "kept" if far <= abs(self.limit) else "broken" if near > abs(self.limit) else "open"

@@ -112,11 +112,11 @@ def holding(bound: Bound) -> Stage:
     )
 
 
-def contacted(bound: Bound, moments: Moments, explore: bool) -> Stage:
+def contacted(bound: Bound, moments: Moments, explore: int | None) -> Stage:
     """The offer for each customer and whether it may go out. Grain: one customer with a ranked offer.
 
-    `place` is the best offer that may go out, or where none may the best of all; then `held_by` says by which rule. With `explore`
-    and a playbook that explores it is drawn among the best, the `choices`; `chance` is the probability that it had.
+    `place` is the best offer that may go out, or where none may the best of all; then `held_by` says by which rule. With `explore`,
+    the moment in seconds, and a playbook that explores it is drawn among the best, the `choices`; `chance` is the probability it had.
     """
     key = quote(bound.code)
     own = dict.fromkeys(offer.model.purpose for offer in bound.offers)
@@ -139,7 +139,9 @@ def contacted(bound: Bound, moments: Moments, explore: bool) -> Stage:
         "where len(s.ranking) > 0"
     )
     rested = "list_filter(resting, lambda r: r.place = ranking[1])[1].rule"
-    pick, chance, choices = _drawn(bound, key) if explore and bound.contact.exploration else ("1", "1.0::double", "free[:1]")
+    pick, chance, choices = (
+        _drawn(bound, key, explore) if explore is not None and bound.contact.exploration else ("1", "1.0::double", "free[:1]")
+    )
     return Stage(
         "contacted",
         "one customer with a ranked offer",
@@ -151,13 +153,16 @@ from (select *, coalesce(free[{pick}], ranking[1]) as place,
     )
 
 
-def _drawn(bound: Bound, key: str) -> tuple[str, str, str]:
-    """SQL over `free`, and `place` once it is chosen: which of them is drawn, with what probability, and among which."""
+def _drawn(bound: Bound, key: str, moment: int) -> tuple[str, str, str]:
+    """SQL over `free`, and `place` once it is chosen: which of them is drawn, with what probability, and among which.
+
+    Every moment draws anew: what is free may follow from what an earlier draw chose, and the same draw would then not be by chance.
+    """
     explore = bound.contact.exploration
     assert explore is not None
-    draw = f"{drawn_place(f'{explore.salt}:{bound.as_of.isoformat()}', key)} / {BUCKETS * explore.share!r}"
+    draw = f"{drawn_place(f'{explore.salt}:{moment}', key)} / {BUCKETS * explore.share!r}"
     number = f"least(len(free), {explore.among})"
-    pick = f"case when {draw} < 1 then least(1 + cast(floor({draw} * {number}) as bigint), {number}) else 1 end" if explore.share else "1"
+    pick = f"case when {draw} < 1 then least(1 + cast(floor({draw} * {number}) as bigint), {number}) else 1 end"
     others = f"{explore.share!r} / {number}"
     chance = f"case when len(free) = 0 then null when place = free[1] then {1 - explore.share!r} + {others} else {others} end"
     return pick, f"({chance})::double", f"free[:{number}]"

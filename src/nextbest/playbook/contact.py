@@ -158,10 +158,11 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
             for name, offer in model.offers.items()
             if (share := number(offer.holdout, 0, 1, "offers", name, "holdout"))
         },
-        exploration=BoundExploration(
-            number(contact.exploration.share, 0, 1, "contact", "exploration", "share"),
-            count(contact.exploration.among, 2, "contact", "exploration", "among"), contact.exploration.salt,
-        ) if contact.exploration else None,
+        exploration=(
+            BoundExploration(share, count(contact.exploration.among, 2, "contact", "exploration", "among"), contact.exploration.salt)
+            if contact.exploration and (share := number(contact.exploration.share, 0, 1, "contact", "exploration", "share"))
+            else None
+        ),
         purposes={
             name: over_row(purpose.when, "contact", "purposes", name, "when") if purpose.when is not None else None
             for name, purpose in contact.purposes.items()

@@ -97,7 +97,11 @@ class ActivityLearning(Strict):
         description="instead of a label, over customer columns and features: whether activity fell by the as-of day. The model then "
         "learns from the features of `months_before`",
     )
-    months_before: Annotated[int, Field(ge=1, le=12)] = 1
+    months_before: Annotated[int, Field(ge=1, le=12)] = Field(
+        1,
+        description="with `falls_when`. Rows are cut off at the earlier day; columns of the customers' table stand as they were handed in, "
+        "so that `uses` should name none that a fall changes",
+    )
     uses: list[Name] = Field(description="customer columns and features that the model may use; never a code")
     offer_cost: Expression = Field(description="what it costs to try to keep a customer, over parameters only")
     margin_saved: Expression = Field(description="what a customer who is kept earns, over parameters only")

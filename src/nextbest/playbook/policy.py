@@ -74,9 +74,9 @@ class Exploration(Strict):
     Without it nobody can find out from the records what another policy would have earned.
     """
 
-    share: Expression = Field(description="0 to 1, over parameters only: of customers for whom the offer is drawn")
+    share: Expression = Field(description="0 to 1, over parameters only: of customers for whom the offer is drawn; 0 turns it off")
     among: Expression = Field(description="so many of the best offers that may go out; over parameters only")
-    salt: str = Field(description="who draws what follows from it, the customer's code and the as-of day: asking twice changes nothing")
+    salt: str = Field(description="who draws what follows from it, the customer's code and the moment that is decided for")
 
 
 class Retention(Strict):

@@ -224,10 +224,10 @@ def _check_history(before: BoundActivityLearning, reading: Reading) -> None:
     first = month_starts(book.as_of, months)[-1]
     problems = []
     for name, source in book.model.business.sources.items():
-        if name == book.model.business.customers or "date" not in source.columns:
+        if name == book.model.business.customers or "date" not in source.columns or not reading.found.of(name):
             continue
         [(earliest,)] = reading.engine.rows(f"select min(date) from {quote(name)} where problem is null or not {is_rejected()}")
-        if earliest is None or earliest > months_before(first, -1):
+        if earliest is None or earliest >= months_before(first, -1):
             what = f"no rows of the month from {first}, and features of {book.as_of} look at {months} months"
             problems.append(Problem(name, what, f"hand in rows from {first} on"))
     if problems:
@@ -241,7 +241,8 @@ def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Rea
         what = f"{int(falls.sum())} customers whose activity fell and {int(len(falls) - falls.sum())} others with a known label"
         source = learning.book.model.business.sources[learning.book.model.business.customers]
         words = f", in the words {', '.join(source.columns[learning.model.label].values)}" if learning.model.label else ""
-        raise DataError([Problem(learning.model.label or "falls_when", what, f"hand in {LEAST} of either or more{words}"), *reading.odd()])
+        odd = [] if learning.fell else reading.odd()  # of an earlier day all later rows are odd, as they should be
+        raise DataError([Problem(learning.model.label or "falls_when", what, f"hand in {LEAST} of either or more{words}"), *odd])
     return Table(frame[known].reset_index(drop=True), learning.numbers, learning.words, falls)
 
 

@@ -32,9 +32,9 @@ def assign(
     """Give each customer of a CSV or Parquet file an arm, and write code, `arm` and `experiment` to `out` (CSV or Parquet).
 
     `arms`: name → share; together 1. `experiment` is the salt: another name draws anew. `code` names the customers' column, the first
-    by default. Within each combination of the columns `groups` the arms have their shares up to one customer. Customers who stand in
-    `out` already keep their arm, also those who are gone from the file; without groups a customer's arm follows from code and
-    experiment alone. Raises DataError, UsageError.
+    by default. Within each combination of the columns `groups` the arms have their shares up to one customer, of those who are new in
+    this call. Customers who stand in `out` already keep their arm, also those who are gone from the file; without groups a customer's
+    arm follows from code and experiment alone. Raises DataError, UsageError.
     """
     source, target = Path(file), Path(out)
     _check(source, target, arms)
@@ -44,13 +44,16 @@ def assign(
         if missing := [name for name in (code, *groups) if name not in types]:
             fix = f"it has {', '.join(types)}"
             raise UsageError([Problem(source.name, f"lacks the columns {', '.join(missing)}", fix)])
+        if code in (ARM, EXPERIMENT):
+            raise UsageError([Problem(f"code {code}", "is the name of a column that is written beside it", "rename it")])
         group = f"to_json([{', '.join(f'cast({quote(name)} as varchar)' for name in groups)}])" if groups else "''"
         connection.execute(
             f"create table people as select cast({quote(code)} as varchar) as customer, {group} as together from {_scan(source)}"
         )
         _check_people(connection, source, code, len(arms))
-        kept = _earlier(connection, target, code, arms, experiment)
-        connection.execute(f"create table assigned as {_draw(arms, experiment, bool(groups))}")
+        kept = _earlier(connection, target, code, types[code], arms, experiment)
+        connection.execute(f"create table assigned as {_draw(arms, experiment, kept if groups else None)}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.stem}.part{target.suffix}")
         select = f"select cast(customer as {types[code]}) as {quote(code)}, arm, {text(experiment)} as experiment from assigned order by 1"
         kind = "format parquet, compression zstd" if target.suffix in PARQUET else "format csv, header"
@@ -66,7 +69,7 @@ def _check(source: Path, target: Path, arms: Mapping[str, float]) -> None:
         problems.append(Problem(str(source), "the file does not exist", "name a CSV or Parquet file"))
     if target.suffix not in (*PARQUET, ".csv"):
         problems.append(Problem(str(target), "neither a .parquet nor a .csv file", "name one"))
-    if len(arms) < 2 or min(arms.values()) <= 0 or abs(sum(arms.values()) - 1) > 1e-9:
+    if len(arms) < 2 or not all(share > 0 for share in arms.values()) or not abs(sum(arms.values()) - 1) <= 1e-9:
         problems.append(Problem("arms", "are fewer than two, or their shares do not add up to 1", "e.g. control=0.5 and offer=0.5"))
     if problems:
         raise UsageError(problems)
@@ -100,7 +103,7 @@ def _check_people(connection: duckdb.DuckDBPyConnection, source: Path, code: str
         raise DataError(problems)
 
 
-def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, arms: Mapping[str, float], experiment: str) -> int:
+def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, kind: str, arms: Mapping[str, float], experiment: str) -> int:
     """The table `earlier`, of who has an arm already, and how many there are."""
     if not target.exists():
         connection.execute("create table earlier (customer varchar, arm varchar)")
@@ -108,25 +111,33 @@ def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, arm
     there = f"{target}: the arms that were given before"
     if missing := [name for name in (code, ARM, EXPERIMENT) if name not in _columns(connection, target)]:
         raise UsageError([Problem(there, f"lacks the columns {', '.join(missing)}", "name another file for --out")])
-    connection.execute(f"create table earlier as select cast({quote(code)} as varchar) as customer, arm, experiment from {_scan(target)}")
-    [(others, gone, kept)] = connection.execute(
+    known = f"cast(try_cast({quote(code)} as {kind}) as varchar)"
+    connection.execute(f"create table earlier as select {known} as customer, arm, experiment from {_scan(target)}")
+    [(others, gone, odd, kept)] = connection.execute(
         """select list(distinct experiment) filter (experiment is distinct from $experiment),
-  list(distinct arm) filter (not list_contains($arms, arm)), count(*) from earlier""",
+  list(distinct arm) filter (not list_contains($arms, arm)),
+  count(*) - count(distinct customer), count(*) from earlier""",
         {"experiment": experiment, "arms": list(arms)},
     ).fetchall()
     if others:
         raise UsageError([Problem(there, f"are of the experiment {', '.join(sorted(map(str, others)))}", "name another file for --out")])
+    if odd:
+        raise UsageError([Problem(there, f"{odd} rows with a {code} twice, or of another kind", "name another file for --out")])
     if gone:
         raise UsageError([Problem(there, f"have {', '.join(sorted(map(str, gone)))}", "keep every arm while the experiment runs")])
     return int(kept)
 
 
-def _draw(arms: Mapping[str, float], experiment: str, grouped: bool) -> str:
-    """SQL: everyone's arm. In a group customers stand in an order of chance, and a place of chance says where the first arm begins."""
+def _draw(arms: Mapping[str, float], experiment: str, kept: int | None) -> str:
+    """SQL: everyone's arm. In a group customers stand in an order of chance, and a place of chance says where the first arm begins.
+
+    `kept`: how many have an arm already, None without groups. It makes the place another in every call: a newcomer who comes alone
+    would else always come to the same arm.
+    """
     place = drawn_place(experiment, "customer")
     at = f"{place} / {BUCKETS}"
-    if grouped:
-        start = f"{drawn_place(experiment + ' groups', 'together')} / {BUCKETS}"
+    if kept is not None:
+        start = f"{drawn_place(f'{experiment} groups {kept}', 'together')} / {BUCKETS}"
         at = f"(row_number() over (partition by together order by {place}, customer) - 1 + {start}) / count(*) over (partition by together)"
     ends = list(accumulate(arms.values()))
     whens = " ".join(f"when drawn < {end!r} then {text(name)}" for name, end in zip(list(arms)[:-1], ends, strict=False))

@@ -182,7 +182,7 @@ def _types(book: Bound) -> list[Problem]:
             contact.events(book, 0),
             contact.planned(book, moments),
             contact.holding(book),
-            contact.contacted(book, moments, explore=True),
+            contact.contacted(book, moments, explore=0),
         ]
         wide = [features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
         for stage in (*sums, *wide, *policy, candidates.decisions(book), render.addressed(book), *_text_stages(book)):

@@ -1,5 +1,6 @@
 """Experiment: a file of customers or of sums per arm in; effects with intervals, and whether they can be trusted, out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ def experiment(
         raise UsageError([Problem(f"control '{control}'", "no such arm, or no other", f"the arms: {', '.join(sorted(arms))}")])
     if small := [name for name, item in arms.items() if item.n < 2]:
         raise DataError([Problem(path.name, f"arm {', '.join(small)}: fewer than two customers", "each arm needs two or more")])
-    if shares is not None and (shares.keys() != arms.keys() or min(shares.values()) <= 0):
+    if shares is not None and (shares.keys() != arms.keys() or not all(share > 0 for share in shares.values())):
         raise UsageError(
             [Problem("shares", f"do not give each of {', '.join(sorted(arms))} a share above 0", "e.g. control=0.9, offer=0.1")]
         )
@@ -83,12 +84,15 @@ def experiment(
             apart[name] = shrunken(both)
     guarded: dict[str, dict[str, Guarded]] = {name: {} for name in treatments}
     for column, limit in (guardrails or {}).items():
-        if outcome is None or not limit:
+        if outcome is None or not limit or not math.isfinite(limit):
             fix = "a row per customer, and COLUMN=0.002 (may rise by so much) or COLUMN=-0.002 (may fall by so much)"
             raise UsageError([Problem(f"guardrail {column}", "needs a row per customer, and a limit that is not 0", fix)])
         figures, _ = _arms(_sums(path, arm, column, None, None))
-        if few := [name for name in arms if name not in figures or figures[name].n < 2]:
-            raise DataError([Problem(f"guardrail {column}", f"arm {', '.join(few)}: fewer than two figures", "each arm needs two or more")])
+        if few := [name for name in arms if name not in figures or figures[name].n < arms[name].n]:
+            what = f"is blank in rows of {', '.join(few)}"
+            raise DataError(
+                [Problem(f"guardrail {column}", what, "write 0 where nothing happened: who has no figure may be who was harmed")]
+            )
         for name in treatments:
             reading = read(figures[control], figures[name], planned=planned)
             guarded[name][column] = Guarded(limit, reading.anytime or reading.fixed)

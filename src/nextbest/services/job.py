@@ -74,7 +74,7 @@ class Job:
             contact.events(self.book, self.seconds),
             contact.planned(self.book, self.moments),
             contact.holding(self.book),
-            contact.contacted(self.book, self.moments, explore),
+            contact.contacted(self.book, self.moments, self.seconds if explore else None),
         ):
             self.engine.create(stage)
 

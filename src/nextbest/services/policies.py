@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from nextbest.arrays import Floats
 from nextbest.engines.duckdb import DuckDBEngine
@@ -81,8 +81,8 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
 
     A policy chooses among the offers that could go out to that customer then: what filters, caps and consents left open, as far as the
     playbook explores. `ranking` takes the first of them, as the playbook would without exploring; `random` any of them; `propensity`
-    and `benefit` the highest. Decisions whose answers may still come on the day `until` (by default that of the latest answer) are
-    left out. Raises UsageError, DataError, StoreError.
+    and `benefit` the highest. Decisions whose answers may still come after the day `until` (by default after the latest answer to one
+    of them) are left out. Raises UsageError, DataError, StoreError.
     """
     if event not in EVENTS:
         raise UsageError([Problem(f"event {event[:40]}", "is none", f"one of {', '.join(EVENTS)}")])
@@ -92,15 +92,22 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
         Workspace(workspace, create=False) as store,
         store.reading() as connection,
     ):
-        name = _playbook(connection, playbook)
-        o = tables.outcome.c
-        latest = connection.execute(select(func.max(o.happened))).scalar()
+        name, o = _playbook(connection, playbook), tables.outcome.c
+        answers = select(o.run_id, o.place, o.event, o.happened).where(o.attributed)
+        kinds = pa.schema([("run_id", pa.string()), ("place", pa.int64()), ("event", pa.string()), ("happened", pa.int64())])
+        engine.load("all_answers", fetch_all(connection, answers, kinds))
+        certain = _load(connection, engine, name)
+        [(latest,)] = engine.rows("select max(happened) from all_answers semi join decided using (run_id, place)")
+        if until is not None:
+            latest = int(datetime.combine(day_of(until), datetime.max.time(), UTC).timestamp())
         if latest is None:
-            raise DataError([Problem("outcomes", "there are none", "nextbest outcomes import")])
-        day = day_of(until) if until is not None else datetime.fromtimestamp(latest, UTC).date()
-        answers = select(o.run_id, o.place).where(o.event == event, o.attributed).distinct()
-        engine.load("answers", fetch_all(connection, answers, pa.schema([("run_id", pa.string()), ("place", pa.int64())])))
-        left_out = _load(connection, engine, name, day)
+            what = "no answer to a decision that was drawn"
+            raise DataError([Problem("outcomes", what, "nextbest outcomes import; a playbook explores with `exploration` in contact.yaml")])
+        day = datetime.fromtimestamp(latest, UTC).date()
+        engine.execute(f"create table answers as select distinct run_id, place from all_answers where event = {text(event)}")
+        engine.execute(f"create table settled as from decided where ends <= {latest}")
+        [(waiting,)] = engine.rows(f"select count(*) from decided where ends > {latest}")
+        left_out = {CERTAIN: certain, WAITING: waiting}
         frame = _frame(engine)
     if len(frame) < 2 or frame.reward.nunique() < 2:
         what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
@@ -123,13 +130,12 @@ def _playbook(connection: Connection, named: str | None) -> str:
     return named
 
 
-def _load(connection: Connection, engine: DuckDBEngine, playbook: str, until: date) -> dict[str, int]:
-    """The table `decided`, of decisions that are settled; what was left out. Grain: one decision."""
+def _load(connection: Connection, engine: DuckDBEngine, playbook: str) -> int:
+    """The table `decided`, of the decisions that were drawn, and when answers to each end; how many others there are."""
     engine.execute(
-        "create table decided (run_id varchar, place bigint, customer varchar, offer varchar, chance double, settled boolean, "
+        "create table decided (run_id varchar, place bigint, customer varchar, offer varchar, chance double, ends bigint, "
         "choices struct(option varchar, position bigint, propensity double, benefit double)[])"
     )
-    ends = int(datetime.combine(until, datetime.max.time(), UTC).timestamp())
     certain = 0
     e = tables.entry.c
     entries = select(e.header, e.content).where(e.kind == "decision").order_by(e.seq).execution_options(yield_per=1)
@@ -139,21 +145,20 @@ def _load(connection: Connection, engine: DuckDBEngine, playbook: str, until: da
             continue
         part = ledger.unpacked(content)
         engine.load("part", part.append_column("place", pa.array(range(header["first"], header["first"] + len(part)))))
-        engine.execute(_insert(header, ends))
+        engine.execute(_insert(header))
         [(count,)] = engine.rows("select count(*) from part where (record ->> 'send_at') is not null and (record ->> 'chance') is null")
         certain += count
-    [(waiting,)] = engine.rows("select count(*) from decided where not settled")
-    return {CERTAIN: certain, WAITING: waiting}
+    return certain
 
 
-def _insert(header: dict[str, Any], ends: int) -> str:
+def _insert(header: dict[str, Any]) -> str:
     offers = [item["offer"] for item in header["offered"]]
     windows = " ".join(f"when {text(item['offer'])} then {item['attribution']}" for item in header["offered"])
     at = f"list_position([{', '.join(map(text, offers))}], x)"
     return f"""insert into decided
 select {text(header["run_id"])}, place, customer, offer, chance,
   coalesce(cast(record ->> 'send_at' as bigint), {int(datetime.fromisoformat(header["moment"]).timestamp())})
-    + case offer {windows} end <= {ends},
+    + case offer {windows} end,
   list_transform(choices, lambda x, i: {{option: x, position: i, propensity: cast(verdicts[{at}] ->> 3 as double),
     benefit: cast(verdicts[{at}] ->> 2 as double)}})
 from (select place, customer, record, record ->> 'offer' as offer, cast(record ->> 'chance' as double) as chance,
@@ -172,7 +177,7 @@ select run_id, place, customer, half, chance, reward, option, option = offer as 
 from (select * exclude (choices), unnest(choices, recursive := true)
   from (select d.*, cast(a.place is not null as double) as reward,
       cast('0x' || sha256(customer)[1:8] as bigint) % 2 as half
-    from decided as d left join answers as a using (run_id, place) where settled))
+    from settled as d left join answers as a using (run_id, place)))
 window of_decision as (partition by run_id, place)""")
     engine.execute(f"""create table rates as
 with everywhere as (select half, avg(reward) as mean from options where chosen group by 1)
