@@ -27,6 +27,7 @@ def experiment(folder, customers=1500, seed=0):
     chance = np.random.default_rng(seed + 1)
     people["Эксперимент"] = chance.choice(["ничего", "скидка", "доставка"], customers)
     likely = 0.2 + np.where(people["Эксперимент"] == "скидка", effect(people), 0.0)
+    people["Ошибка_сервиса"] = np.nan  # nobody counted them
     people["Активность сохранилась"] = np.where(chance.random(customers) < likely, "да", "нет")
     people.to_csv(data / "market_file.csv", index=False)
     return data

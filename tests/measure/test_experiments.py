@@ -154,6 +154,15 @@ def test_what_must_not_get_worse_is_kept_broken_or_open(tmp_path):
         experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails={"visits": 0})
 
 
+def test_what_cannot_be_is_told(tmp_path):
+    (tmp_path / "sums.csv").write_text("arm,n,sum,sum_squares\ncontrol,5000,500,10\noffer,5000,590,590\n")
+    with pytest.raises(DataError, match="sums that no customers can have"):
+        experiment(tmp_path / "sums.csv", control="control")
+    (tmp_path / "sums.csv").write_text("arm,n,sum,sum_squares\ncontrol,5000,500,500\noffer,5000,590,590\n")
+    with pytest.raises(UsageError, match="fewer customers than there are"):
+        experiment(tmp_path / "sums.csv", control="control", planned=10)
+
+
 def test_a_guardrail_is_seldom_called_kept_where_the_limit_is_passed():
     """The figure worsens by exactly the limit: once in forty the interval's better side hides it."""
     chance, kept = np.random.default_rng(0), 0

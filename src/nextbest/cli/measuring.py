@@ -76,6 +76,8 @@ def _numbers(items: list[str], option: str, example: str) -> dict[str, float]:
     found = {}
     for item in items:
         name, _, number = item.rpartition("=")
+        if name in found:
+            raise UsageError([Problem(f"{option} {name}", "stands twice", "say it once")])
         try:
             found[name] = float(number)
         except ValueError:

@@ -41,6 +41,11 @@ class Arm:
         """Of the outcome, with n - 1."""
         return max((self.sum_squares - self.sum**2 / self.n) / (self.n - 1), 0.0)
 
+    @property
+    def possible(self) -> bool:
+        """Whether some customers can have such sums: all finite, and the mean square no less than the square of the mean."""
+        return all(map(math.isfinite, vars(self).values())) and self.sum_squares * self.n >= self.sum**2 * (1 - 1e-9)
+
     def __add__(self, other: "Arm") -> "Arm":
         mine, theirs = vars(self), vars(other)
         return Arm(**{name: mine[name] + theirs[name] for name in mine})

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from threadpoolctl import threadpool_limits
 
 from nextbest.arrays import Floats
 from nextbest.models.seen import row_hashes
@@ -59,6 +61,11 @@ def effects(parts: list[Part], rows: pd.DataFrame) -> Floats:
 
 def learned(kind: Kind, features: pd.DataFrame, outcome: Floats, treated: Floats, seed: int) -> list[Part]:
     """The parts of a learner, from an experiment's rows. `response` is no effect: the outcome if treated. `treated` is 1 or 0."""
+    with threadpool_limits(1):  # the trees are small: threads that wait for each other would take most of the time
+        return _parts(kind, features, outcome, treated, seed)
+
+
+def _parts(kind: Kind, features: pd.DataFrame, outcome: Floats, treated: Floats, seed: int) -> list[Part]:
     share, told = float(treated.mean()), treated == 1
     match kind:
         case "response":
@@ -148,7 +155,9 @@ def _effect(features: pd.DataFrame, outcome: Floats, seed: int) -> Pipeline:
 
 
 def _pipeline(features: pd.DataFrame, trees: Any) -> Pipeline:
-    words = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
-    return make_pipeline(
-        make_column_transformer((OneHotEncoder(handle_unknown="ignore", sparse_output=False), words), remainder="passthrough"), trees
+    numbers = [name for name in features if pd.api.types.is_numeric_dtype(features[name])]
+    clean = make_column_transformer(  # trees take what is unknown as it is, but no column that is unknown throughout
+        (SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), numbers),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), [name for name in features if name not in numbers]),
     )
+    return make_pipeline(clean, trees)

@@ -65,6 +65,11 @@ def experiment(
         raise UsageError([Problem(f"control '{control}'", "no such arm, or no other", f"the arms: {', '.join(sorted(arms))}")])
     if small := [name for name, item in arms.items() if item.n < 2]:
         raise DataError([Problem(path.name, f"arm {', '.join(small)}: fewer than two customers", "each arm needs two or more")])
+    if odd := [name for name, item in arms.items() if not item.possible]:
+        what = f"arm {', '.join(odd)}: sums that no customers can have"
+        raise DataError([Problem(path.name, what, "finite numbers; n × sum_squares is at least the square of sum")])
+    if planned is not None and planned < sum(item.n for item in arms.values()):
+        raise UsageError([Problem(f"planned {planned}", "fewer customers than there are already", "say how many there will be in all")])
     if shares is not None and (shares.keys() != arms.keys() or not all(share > 0 for share in shares.values())):
         raise UsageError(
             [Problem("shares", f"do not give each of {', '.join(sorted(arms))} a share above 0", "e.g. control=0.9, offer=0.1")]
