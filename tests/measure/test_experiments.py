@@ -154,6 +154,14 @@ def test_what_must_not_get_worse_is_kept_broken_or_open(tmp_path):
         experiment(tmp_path / "rows.csv", control="control", outcome="bought", guardrails={"visits": 0})
 
 
+def test_customers_without_an_outcome_are_told(tmp_path):
+    (tmp_path / "rows.csv").write_text("arm,bought\n" + "control,1\ncontrol,0\noffer,1\noffer,0\n" * 50 + "offer,\n" * 7 + ",1\n")
+    found = experiment(tmp_path / "rows.csv", control="control", outcome="bought")
+    assert found.left_out == 8 and found.arms["offer"].n == 100
+    call = ["experiment", "read", str(tmp_path / "rows.csv"), "--control", "control", "--outcome", "bought"]
+    assert "8 customers have no arm" in CliRunner().invoke(app, call).stdout
+
+
 def test_what_cannot_be_is_told(tmp_path):
     (tmp_path / "sums.csv").write_text("arm,n,sum,sum_squares\ncontrol,5000,500,10\noffer,5000,590,590\n")
     with pytest.raises(DataError, match="sums that no customers can have"):

@@ -134,16 +134,11 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundActivityLearning:
-    """The part `activity` of learn.yaml, bound. `threshold`: from this probability on an offer is worth its cost.
-
-    `fell`: whether activity fell by the as-of day, where no column says it.
-    """
+class _OfCustomers:
+    """What is learned of a customer alone, from the features in `uses`."""
 
     book: Bound
-    model: ActivityLearning
-    threshold: float
-    fell: Rule | None
+    model: ActivityLearning | UpliftLearning
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -154,6 +149,19 @@ class BoundActivityLearning:
     def numbers(self) -> tuple[str, ...]:
         """Features that are numbers, or yes and no."""
         return tuple(name for name in self.model.uses if name not in self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundActivityLearning(_OfCustomers):
+    """The part `activity` of learn.yaml, bound. `threshold`: from this probability on an offer is worth its cost.
+
+    `fell`: whether activity fell by the as-of day, where no column says it.
+    """
+
+    book: Bound
+    model: ActivityLearning
+    threshold: float
+    fell: Rule | None
 
 
 def bound_activity_learning(book: Bound) -> BoundActivityLearning | None:
@@ -223,21 +231,11 @@ def bound_purchase_learning(book: Bound) -> BoundPurchaseLearning | None:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundUpliftLearning:
+class BoundUpliftLearning(_OfCustomers):
     """The part `uplift` of learn.yaml, bound."""
 
     book: Bound
     model: UpliftLearning
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Features that are words."""
-        return _words(self.book, self.model.uses)
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        """Features that are numbers, or yes and no."""
-        return tuple(name for name in self.model.uses if name not in self.words)
 
 
 def bound_uplift_learning(book: Bound) -> BoundUpliftLearning | None:

@@ -48,6 +48,10 @@ def experiment(found: Experiment) -> RenderableType:
         for column, figure in figures.items():
             guarded.add_row(column, f"{figure.limit:+g}", _difference(figure.effect), VERDICTS[figure.verdict])
         parts.append(guarded)
+    if found.left_out:
+        parts.append(
+            f"{found.left_out} customers have no arm, no outcome or no covariate: not counted. Who they are may decide the result."
+        )
     if found.trusted:
         parts.append(f"The arms have the sizes they should have (p {found.sample_ratio:.3f}).")
     else:
@@ -67,6 +71,8 @@ def policies(found: Policies) -> RenderableType:
         table.add_column(name)
     for item in found.policies:
         more = f"{item.more.value:+.4f} ({item.more.low:+.4f} to {item.more.high:+.4f})" if item.more else ""
+        if item.more and item.more.low == item.more.high == 0:
+            more = "the same choices here"
         reach = f"{item.overlap.effective:.0f} decisions" + (", too few to believe it" if item.overlap.thin else "")
         value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
         table.add_row(item.name, CHOOSES[item.name], value, more, reach)

@@ -14,12 +14,15 @@ from nextbest.measure.randomisation import ALARM
 from nextbest.plan.stage import quote, text
 
 SUMS = ("n", "sum", "sum_squares")
-Row = tuple[str, str, int, float, float, float, float, float]
+Row = tuple[str | None, str, int, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What came of an experiment: treatment → its effect against control. `p` is adjusted for their number (Holm)."""
+    """What came of an experiment: treatment → its effect against control. `p` is adjusted for their number (Holm).
+
+    `left_out`: customers without an arm, an outcome or a covariate.
+    """
 
     control: str
     arms: Mapping[str, Arm]
@@ -28,6 +31,7 @@ class Experiment:
     sample_ratio: float
     segments: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
     guardrails: Mapping[str, Mapping[str, Guarded]] = field(default_factory=dict)
+    left_out: int = 0
 
     @property
     def harmful(self) -> bool:
@@ -60,7 +64,8 @@ def experiment(
     or fall (below 0). Raises DataError, UsageError.
     """
     path = Path(file)
-    arms, by_segment = _arms(_sums(path, arm, outcome, covariate, segment))
+    table = _sums(path, arm, outcome, covariate, segment)
+    arms, by_segment = _arms(table)
     if control not in arms or len(arms) < 2:
         raise UsageError([Problem(f"control '{control}'", "no such arm, or no other", f"the arms: {', '.join(sorted(arms))}")])
     if small := [name for name, item in arms.items() if item.n < 2]:
@@ -101,7 +106,8 @@ def experiment(
         for name in treatments:
             reading = read(figures[control], figures[name], planned=planned)
             guarded[name][column] = Guarded(limit, reading.anytime or reading.fixed)
-    return Experiment(control, arms, effects, adjusted, ratio, apart, guarded if guardrails else {})
+    left_out = sum(int(count) for name, _, count, *_ in table if name is None)
+    return Experiment(control, arms, effects, adjusted, ratio, apart, guarded if guardrails else {}, left_out)
 
 
 def _arms(table: list[Row]) -> tuple[dict[str, Arm], dict[str, dict[str, Arm]]]:
@@ -109,6 +115,8 @@ def _arms(table: list[Row]) -> tuple[dict[str, Arm], dict[str, dict[str, Arm]]]:
     arms: dict[str, Arm] = {}
     by_segment: dict[str, dict[str, Arm]] = {}
     for name, part, *numbers in table:
+        if name is None:
+            continue
         found = Arm(int(numbers[0]), *(float(number or 0) for number in numbers[1:]))
         arms[name] = arms[name] + found if name in arms else found
         by_segment.setdefault(part, {})[name] = found
@@ -129,15 +137,15 @@ def _sums(path: Path, arm: str, outcome: str | None, covariate: str | None, segm
                 raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", fix)])
             part = f"cast({quote(segment)} as varchar)" if segment else "''"
             by = f"cast({quote(arm)} as varchar), {part}"
-            if outcome:
+            if outcome:  # rows without an arm, an outcome or a covariate come apart, with null for an arm
                 y, x = f"cast({quote(outcome)} as double)", f"cast({quote(covariate)} as double)" if covariate else "0.0"
-                numbers = f"count({y}), sum({y}), sum({y} * {y}), sum({x}), sum({x} * {x}), sum({x} * {y})"
-                where = f"where {y} is not null and {x} is not null"
+                numbers = f"count(*), sum({y}), sum({y} * {y}), sum({x}), sum({x} * {x}), sum({x} * {y})"
+                by = f"case when {y} is not null and {x} is not null then cast({quote(arm)} as varchar) end, {part}"
             else:
                 more = [name if name in columns else "0" for name in ("covariate", "covariate_squares", "products")]
-                numbers, where = ", ".join(f"sum({name})" for name in (*SUMS, *more)), ""
-            rows = connection.execute(f"select {by}, {numbers} from {scan} {where} group by all order by all").fetchall()
+                numbers = ", ".join(f"sum({name})" for name in (*SUMS, *more))
+            rows = connection.execute(f"select {by}, {numbers} from {scan} group by all order by all").fetchall()
         except duckdb.Error as error:
             what = f"cannot be read as numbers per arm ({type(error).__name__})"
             raise DataError([Problem(path.name, what, "one row per customer, or per arm with n, sum, sum_squares")]) from error
-    return [(str(name), str(part), *numbers) for name, part, *numbers in rows if name is not None]
+    return [(name, str(part), *numbers) for name, part, *numbers in rows]
