@@ -133,7 +133,7 @@ def test_sql_and_python_hold_back_the_same(customers):
 EXPLORING = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.3, among=3, salt="tried")))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
 @given(st.lists(pasts(), min_size=1, max_size=25))
 def test_what_is_tried_is_one_of_the_best_that_may_go_out(customers):
     found = in_sql(customers, book=EXPLORING)

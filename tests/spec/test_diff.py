@@ -18,11 +18,17 @@ def changed(tmp_path_factory):
     return nb.diff("bank-kz", book, data, as_of="2025-08-31", out=folder / "diff"), folder
 
 
-def test_reach_moves_as_the_two_runs_say(changed):
-    found, folder = changed
-    runs = [
+@pytest.fixture(scope="module")
+def runs(changed):
+    """The two runs that the diff compares, made by themselves."""
+    folder = changed[1]
+    return [
         nb.decide(folder / "data", book, as_of="2025-08-31", out=folder / name) for name, book in (("a", "bank-kz"), ("b", folder / "new"))
     ]
+
+
+def test_reach_moves_as_the_two_runs_say(changed, runs):
+    found, _ = changed
     for key, run in zip(("old", "new"), runs, strict=True):
         firsts = run.decisions[run.decisions["rank"] == 1].offer.value_counts().to_dict()
         assert {item["offer"]: item[key] for item in found.reach if item[key]} == firsts
@@ -53,9 +59,9 @@ def test_each_changed_customer_is_in_the_file(changed):
     assert moved == pytest.approx(found.benefit[1] - found.benefit[0])
 
 
-def test_value_is_what_lever_and_propensity_come_to(changed):
-    found, folder = changed
-    firsts = pd.read_parquet(folder / "b" / "decisions.parquet").query("rank == 1")  # every lever is 1 here
+def test_value_is_what_lever_and_propensity_come_to(changed, runs):
+    found, _ = changed
+    firsts = runs[1].decisions.query("rank == 1")  # every lever is 1 here
     assert found.value[1] == pytest.approx(firsts.propensity.sum())
 
 

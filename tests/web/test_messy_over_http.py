@@ -1,6 +1,6 @@
 """The messy files of tests/spec/test_messy_files.py once more, through HTTP: the same tests, with a bank that hands them in.
 
-Every twelfth of them in CI, all with NEXTBEST_PROOF=full.
+Every twenty-fourth of them in CI, all with NEXTBEST_PROOF=full.
 """
 
 from dataclasses import dataclass
