@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance  # noqa: E402
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
-EXAMPLES = int(os.environ.get("NEXTBEST_API_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("NEXTBEST_API_EXAMPLES", "6"))
 
 
 @pytest.fixture(scope="module")
