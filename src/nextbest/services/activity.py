@@ -28,7 +28,7 @@ from nextbest.playbook.window import horizon, month_starts, months_before
 from nextbest.rules.render import sql
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
-from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, read_card, write_json
+from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, card_of, read_card, write_json
 from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
@@ -82,12 +82,10 @@ def train_activity(
         judged = judge(table, learning.threshold, repeats, hold_outs, seed, progress)
         progress("learning from all", 1, 1)
         model = Model.fitted(table, seed)
-        card = Card(
-            task="activity",
-            model=model.family,
-            playbook=learning.book.model.business.name,
-            playbook_hash=learning.book.loaded.hash,
-            as_of=str(learning.book.as_of),
+        card = card_of(
+            learning.book,
+            "activity",
+            model.family,
             seed=seed,
             numbers=list(table.numbers),
             words=list(table.words),

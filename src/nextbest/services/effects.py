@@ -21,7 +21,7 @@ from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundUpliftLearning, bound_uplift_learning
 from nextbest.playbook.load import load
 from nextbest.services.folder import written_whole
-from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, write_json
+from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, card_of, write_json
 from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
@@ -70,12 +70,10 @@ def train_effects(
         figures = judged(features, arm, model.control, outcome, treatments, SHARE, seed)
         progress("learning from all", 2, 2)
         fitted = Model.fitted(model.learner, features, arm, model.control, outcome, treatments, seed)
-    card = Card(
-        task="uplift",
-        model=model.learner,
-        playbook=learning.book.model.business.name,
-        playbook_hash=learning.book.loaded.hash,
-        as_of=str(learning.book.as_of),
+    card = card_of(
+        learning.book,
+        "uplift",
+        model.learner,
         seed=seed,
         numbers=list(learning.numbers),
         words=list(learning.words),

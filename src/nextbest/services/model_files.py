@@ -9,6 +9,7 @@ from typing import Any
 from nextbest import __version__
 from nextbest.errors import Problem, UsageError
 from nextbest.models.base import Model, make
+from nextbest.playbook.bind import Bound
 
 STATE, CARD = "model.json", "card.json"
 PIPELINES, SEEN = "pipelines.skops", "seen.parquet"
@@ -35,6 +36,18 @@ class Card:
     figures: dict[str, Any] = field(default_factory=dict)
     cautions: list[str] = field(default_factory=list)
     version: str = __version__
+
+
+def card_of(book: Bound, task: str, model: str, **rest: Any) -> Card:
+    """A card of a model that was learned with a playbook, for the day of its features."""
+    return Card(
+        task=task,
+        model=model,
+        playbook=book.model.business.name,
+        playbook_hash=book.loaded.hash,
+        as_of=str(book.as_of),
+        **rest,
+    )
 
 
 def write_model(model: Model, card: Card, folder: Path) -> None:

@@ -13,7 +13,7 @@ from nextbest.models.leaks import leaks
 from nextbest.services.answers import Answers, read_answers
 from nextbest.services.evaluate import split
 from nextbest.services.folder import written_whole
-from nextbest.services.model_files import CARD, Card, read_card, write_model
+from nextbest.services.model_files import CARD, Card, card_of, read_card, write_model
 from nextbest.services.progress import Progress, silent
 
 GATES, BASELINE = "gates", "popularity"
@@ -57,12 +57,10 @@ def train(
         progress("standing at the gate", 1, 2)
         verdict = _gate(answers, pairs, name, champion, seed)
         book = learning.book
-        card = Card(
-            task="offers",
-            model=name,
-            playbook=book.model.business.name,
-            playbook_hash=book.loaded.hash,
-            as_of=str(book.as_of),
+        card = card_of(
+            book,
+            "offers",
+            name,
             seed=seed,
             numbers=list(pairs.numbers),
             words=list(pairs.words),
