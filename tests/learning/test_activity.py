@@ -56,13 +56,12 @@ def shop(folder, customers=260, seed=0, label=True):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A small search: the wide one is the same code many times over."""
-    before, activity.FAMILIES = activity.FAMILIES, FEW
+    """A small search of small forests: the wide one is the same code many times over."""
     folder = tmp_path_factory.mktemp("activity")
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activity, "FAMILIES", FEW)
+        patch.setattr(activity, "TREES", 60)
         found = train_activity(shop(folder / "shop"), out=folder / "model")
-    finally:
-        activity.FAMILIES = before
     predict(folder / "shop", folder / "model", out=folder / "known.parquet")
     return folder, found
 
@@ -73,6 +72,13 @@ def test_the_card_tells_figures_of_customers_not_seen(trained):
     assert card["figures"]["roc_auc"]["mean"] > 0.85 and card["figures"]["brier"]["mean"] < 0.17 and len(found.judged.folds) == 5
     assert card["figures"]["threshold"] == pytest.approx(240 / 500)
     assert not {"id", "activity"} & {*card["numbers"], *card["words"]}
+
+
+def test_a_page_shows_what_the_model_leans_on(trained):
+    folder, found = trained
+    page = (folder / "model" / "report.html").read_text()
+    assert {item["feature"] for item in found.card.figures["importance"][:2]} == {"pages", "promo_share"}
+    assert "pages a visit" in page and "share of purchases in promotions" in page and "Learned from 260 customers" in page
 
 
 def test_new_customers_get_a_probability_an_interval_and_three_reasons(trained, tmp_path):

@@ -130,7 +130,7 @@ def train(
                     progress=report,
                 )
             out.print(show.activity(found))
-            out.print(f"Written to {out_folder}: the model and card.json", highlight=False)
+            out.print(f"Written to {out_folder}: the model, card.json and report.html", highlight=False)
             return
         with bar() as report:
             done = train_service(data, playbook or "upsell", out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)

@@ -99,7 +99,7 @@ class Model:
                 scale = chosen(odds, table.falls, fold)
                 tried.append((_crossed_loss(odds, table.falls, fold), family, setting, odds, scale))
         _, family, setting, odds, scale = min(tried, key=lambda item: item[0])
-        model = cls(family, setting, _fit(family, setting, table, seed), scale)
+        model = cls(family, setting, fit(family, setting, table, seed), scale)
         model.grid = _venn_abers(odds, table.falls)
         some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
         model.seen = pd.Series(odds, index=row_hashes(table.features)).groupby(level=0).mean()
@@ -109,12 +109,17 @@ class Model:
     def odds(self, features: pd.DataFrame) -> Floats:
         """Log-odds before calibration, as of rows that were not learned from. Shape: (rows,)."""
         honest = self.seen.reindex(row_hashes(features)).to_numpy(np.float64)
-        return np.where(np.isnan(honest), _odds(self.parts, features), honest)
+        return np.where(np.isnan(honest), odds_of(self.parts, features), honest)
 
     def probability(self, features: pd.DataFrame) -> Floats:
         """Calibrated. Shape: (rows,)."""
         assert self.scale is not None
         return self.scale.probability(self.odds(features))
+
+    def fresh(self, features: pd.DataFrame) -> Floats:
+        """Calibrated, as the fitted parts give it, learned from or not. Shape: (rows,)."""
+        assert self.scale is not None
+        return self.scale.probability(odds_of(self.parts, features))
 
     def interval(self, features: pd.DataFrame, probability: Floats) -> tuple[Floats, Floats]:
         """Two probabilities between which a calibrated one lies (Venn–Abers, Vovk and Petej 2014), widened to hold the forecast."""
@@ -128,7 +133,6 @@ class Model:
         Shapley values by sampled orders (Štrumbelj and Kononenko 2014): features are taken over one by one from a customer of the
         background, so that each order adds up exactly to the difference between the two.
         """
-        assert self.scale is not None
         chance, names = np.random.default_rng(seed), list(features.columns)
         found = pd.DataFrame(0.0, index=features.index, columns=names)
         orders = [order for _ in range(DRAWS // 2) for order in _both_ways(chance.permutation(len(names)))]
@@ -139,8 +143,7 @@ class Model:
             for place in order:
                 current = current.assign(**{names[place]: features[names[place]]})
                 steps.append(current)
-            raw = _odds(self.parts, pd.concat(steps, ignore_index=True))
-            odds = log_odds(self.scale.probability(raw)).reshape(len(steps), len(features))
+            odds = log_odds(self.fresh(pd.concat(steps, ignore_index=True))).reshape(len(steps), len(features))
             for step, place in enumerate(order):
                 found[names[place]] += (odds[step + 1] - odds[step]) / DRAWS
         return found
@@ -168,7 +171,8 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
     return make_pipeline(clean, makers[family]())
 
 
-def _fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
+def fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
+    """The parts of a family, fitted on all rows of a table."""
     parts = [("extra_trees", FAMILIES["extra_trees"][0]), ("svm", FAMILIES["svm"][1])] if family == "blend" else [(family, setting)]
     fitted = [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
     for part in fitted:
@@ -177,7 +181,8 @@ def _fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[
     return fitted
 
 
-def _odds(parts: list[Pipeline], features: pd.DataFrame) -> Floats:
+def odds_of(parts: list[Pipeline], features: pd.DataFrame) -> Floats:
+    """Mean log-odds of the parts, not calibrated. Shape: (rows,)."""
     found = []
     for part in parts:
         if hasattr(part[-1], "predict_proba") and not isinstance(part[-1], SVC):
@@ -192,7 +197,7 @@ def _across(family: str, setting: dict[str, Any], table: Table, seed: int) -> tu
     """Log-odds of every row by models that did not see it, and the row's fold."""
     odds, fold = np.zeros(len(table.frame)), np.zeros(len(table.frame))
     for place, (learned, judged) in enumerate(folds(table, INNER, seed)):
-        odds[judged] = _odds(_fit(family, setting, table.rows(learned), seed), table.features.iloc[judged])
+        odds[judged] = odds_of(fit(family, setting, table.rows(learned), seed), table.features.iloc[judged])
         fold[judged] = place
     return odds, fold
 

@@ -18,6 +18,7 @@ import skops.io
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.models import calibration as scales
 from nextbest.models.activity import Model, Table
+from nextbest.models.inspection import inspect
 from nextbest.plan.features import rows_of
 from nextbest.plan.stage import quote
 from nextbest.plan.staging import is_rejected
@@ -25,6 +26,7 @@ from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
 from nextbest.playbook.window import horizon, month_starts, months_before
+from nextbest.report.activity import write_page
 from nextbest.rules.render import sql
 from nextbest.services.folder import written_whole
 from nextbest.services.judging import Judged, judge
@@ -33,7 +35,7 @@ from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
 
-PLAYBOOK = "playbook"
+PLAYBOOK, REPORT = "playbook", "report.html"
 FELL = "fell "
 """The column of what became of a customer: 1, 0, or unknown. A name that no playbook's column has."""
 LEAST = 50
@@ -80,10 +82,13 @@ def train_activity(
     with _read(data, load(playbook), as_of, progress, label=True) as (learning, frame, reading):
         table = _labelled(learning, frame, reading)
         judged = judge(table, learning.threshold, repeats, hold_outs, seed, progress)
-        progress("learning from all", 1, 1)
+        progress("learning from all", 1, 2)
         model = Model.fitted(table, seed)
+        progress("looking into it", 2, 2)
+        seen = inspect(model, table, judged.lost, seed)
+        book = learning.book
         card = card_of(
-            learning.book,
+            book,
             "activity",
             model.family,
             seed=seed,
@@ -92,7 +97,9 @@ def train_activity(
             products=[],
             rows=len(table.frame),
             taken=int(table.falls.sum()),
-            figures=judged.figures() | {"threshold": learning.threshold, "settings": model.settings},
+            figures=judged.figures()
+            | {"threshold": learning.threshold, "settings": model.settings}
+            | {"importance": seen.importance.to_dict("records"), "learning_curve": seen.curve.to_dict("records")},
             cautions=CAUTIONS,
         )
         with written_whole(Path(out), mark=CARD) as scratch:
@@ -107,7 +114,9 @@ def train_activity(
                 "background": model.background.astype(object).where(model.background.notna(), None).to_dict("list"),
             }
             write_json(scratch, {STATE: rest, CARD: asdict(card)})
-            write(learning.book.loaded, scratch / PLAYBOOK)
+            write(book.loaded, scratch / PLAYBOOK)
+            title = book.model.business.title.get("en") or book.model.business.name
+            write_page(title, asdict(card), seen, lambda name: book.called(name, "en"), scratch / REPORT)
         return Trained(Path(out), card, judged)
 
 
