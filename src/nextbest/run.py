@@ -4,13 +4,14 @@ import json
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @lru_cache(maxsize=16)
@@ -42,8 +43,10 @@ class Run:
         return _book(self.folder / "playbook", self.record["playbook"]["sha256"], self.record["as_of"])
 
     @property
-    def recommendations(self) -> pd.DataFrame:
+    def recommendations(self) -> "pd.DataFrame":
         """One row per customer: the code, product, push_notification."""
+        import pandas as pd  # a run from the command line needs none
+
         table = pd.read_csv(self.folder / "recommendations.csv", keep_default_na=False, dtype=str)
         # Codes are numbers only where the run took them for numbers: 007 stays 007.
         key = table.columns[0]
@@ -51,26 +54,28 @@ class Run:
         return table.astype({key: kind}) if len(table) else table
 
     @property
-    def decisions(self) -> pd.DataFrame:
+    def decisions(self) -> "pd.DataFrame":
         """One row per customer and offer, with every verdict."""
         return self._parquet("decisions")
 
     @property
-    def features(self) -> pd.DataFrame:
+    def features(self) -> "pd.DataFrame":
         """One row per customer scored: everything the rules saw."""
         return self._parquet("features")
 
     @property
-    def messages(self) -> pd.DataFrame:
+    def messages(self) -> "pd.DataFrame":
         """One row per customer with a first offer: the text, its facts, its lint verdict."""
         return self._parquet("messages")
 
     @property
-    def rejects(self) -> pd.DataFrame:
+    def rejects(self) -> "pd.DataFrame":
         """One row per input row that was left out or is odd, with the reason."""
         return self._parquet("rejects")
 
-    def _parquet(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+    def _parquet(self, name: str, columns: list[str] | None = None) -> "pd.DataFrame":
+        import pandas as pd
+
         return pd.read_parquet(self.folder / f"{name}.parquet", columns=columns)
 
     def _repr_html_(self) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.isotonic import IsotonicRegression
 from typer.testing import CliRunner
 
 import nextbest
@@ -197,6 +198,18 @@ def test_a_forecast_is_calibrated_on_customers_not_seen():
     low, high = model.interval(fresh.features, probability)
     assert abs(probability.mean() - fresh.falls.mean()) < 0.04
     assert (low <= high).all() and 0 < (high - low).mean() < 0.25
+
+
+def test_the_bounds_are_those_of_isotonic_regression():
+    """Venn–Abers by its definition, with scikit-learn's regression; many scores stand more than once."""
+    chance = np.random.default_rng(0)
+    odds = chance.normal(size=150).round(1)
+    falls = (chance.random(150) < 1 / (1 + np.exp(-odds))).astype(float)
+    at, *bounds = activity._venn_abers(odds, falls)
+    for label, bound in enumerate(bounds):
+        for place in (0, 50, 127, 200):
+            stairs = IsotonicRegression().fit(np.append(odds, at[place]), np.append(falls, float(label)))
+            assert bound[place] == pytest.approx(stairs.predict([at[place]])[0])
 
 
 def test_the_commands(trained, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 import nextbest as nb
 from nextbest.run import Run
+from nextbest.services.outcomes import Imported
 from nextbest.store.workspace import Workspace
 
 POSTGRES = os.environ.get("NEXTBEST_TEST_POSTGRES")
@@ -73,7 +74,7 @@ class Town:
         table = run.messages
         return str(table.decision_id[table.client_code.astype(str) == str(customer)].iloc[0])
 
-    def outcomes(self, *rows: str) -> nb.services.outcomes.Imported:  # type: ignore[name-defined]
+    def outcomes(self, *rows: str) -> Imported:
         """Import events written as event_id,event,happened,decision_id."""
         path = self.bank.folder / f"events{len(list(self.bank.folder.glob('events*')))}.csv"
         path.write_text("event_id,event,happened,decision_id\n" + "".join(row + "\n" for row in rows))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nextbest import __version__
+import nextbest as nb
 from nextbest.cli import learning as learning_commands
 from nextbest.cli import measuring as measuring_commands
 from nextbest.cli import server as server_commands
@@ -14,16 +14,6 @@ from nextbest.cli import workspace as workspace_commands
 from nextbest.cli.shared import Playbook, Workspace, bar, out, told
 from nextbest.errors import Problem, UsageError
 from nextbest.report import console as show
-from nextbest.run import Run
-from nextbest.services import check as check_service
-from nextbest.services.decide import decide as decide_service
-from nextbest.services.diff import diff as diff_service
-from nextbest.services.explain import explain as explain_service
-from nextbest.services.lint import lint as lint_service
-from nextbest.services.moment import day_of
-from nextbest.services.schema import schema as schema_service
-from nextbest.services.score import score as score_service
-from nextbest.services.synth import synth as synth_service
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 playbook_app = typer.Typer(help="Start and describe playbooks.", no_args_is_help=True)
@@ -48,7 +38,7 @@ for command in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(__version__)
+        out.print(nb.__version__)
         raise typer.Exit
 
 
@@ -71,14 +61,14 @@ def decide(
 ) -> None:
     """Decide for every customer: offers, reasons, benefit and message."""
     with told():
-        day, tables = day_of(as_of), _tables(table or [])
+        tables = _tables(table or [])
         if data is None and not tables:
             raise UsageError([Problem("decide", "no data", "name a folder, or --table NAME=PATH for each table")])
         with bar() as report:
-            run = decide_service(
+            run = nb.decide(
                 data,
                 playbook,
-                as_of=day,
+                as_of=as_of,
                 out=out_folder,
                 tables=tables,
                 workspace=workspace,
@@ -111,7 +101,7 @@ def explain(
 ) -> None:
     """One customer: every offer's path, why the first, why not the others, what would change it."""
     with told():
-        out.print(show.explanation(explain_service(run, client, language)))
+        out.print(show.explanation(nb.explain(run, client, language)))
 
 
 @app.command()
@@ -124,7 +114,7 @@ def lint(
 ) -> None:
     """Check anyone's texts against the editorial rules. Exit code 1 where a text breaks one."""
     with told():
-        result = lint_service(file, voice=voice, channel=channel, playbook=playbook, column=column)
+        result = nb.lint(file, voice=voice, channel=channel, playbook=playbook, column=column)
         out.print(show.lint_result(result))
     if not result.clean:
         raise typer.Exit(1)
@@ -137,14 +127,14 @@ def score(
 ) -> None:
     """The bank case's 40-point scale: product by its place in the Top-4, message by the linter."""
     with told():
-        out.print(show.score_result(score_service(run, reference=reference)))
+        out.print(show.score_result(nb.score(run, reference=reference)))
 
 
 @app.command()
 def check(playbook: Annotated[str, typer.Argument(help="a built-in playbook's name, or a folder")] = "bank-kz") -> None:
     """Validate a playbook, all problems at once, and run its worked examples."""
     with told():
-        found = check_service.check(playbook)
+        found = nb.check(playbook)
         out.print(
             f"{found.name}: {found.offers} offers, {found.signals} signals, {found.features} features; {found.examples} examples pass",
             highlight=False,
@@ -162,7 +152,7 @@ def synth(
 ) -> None:
     """Make a synthetic bank of any size, with the known truth beside it."""
     with told():
-        folder = synth_service(customers, out=out_folder, seed=seed, format=format, rows_per_customer=rows, playbook=playbook)
+        folder = nb.synth(customers, out=out_folder, seed=seed, format=format, rows_per_customer=rows, playbook=playbook)
         out.print(f"Written to {folder}", highlight=False)
 
 
@@ -177,7 +167,7 @@ def diff(
     """What a change of playbook does to the same customers: whose offer, text and benefit changes."""
     with told():
         with bar() as report:
-            found = diff_service(old, new, data, as_of=day_of(as_of), out=out_folder, progress=report)
+            found = nb.diff(old, new, data, as_of=as_of, out=out_folder, progress=report)
         out.print(show.difference(found))
         out.print(f"Written to {out_folder}: diff.html, changes.parquet", highlight=False)
 
@@ -186,14 +176,16 @@ def diff(
 def playbook_copy(source: str, folder: Path) -> None:
     """Copy a playbook to a new folder, to start your own."""
     with told():
-        out.print(f"Copied to {check_service.copy(source, folder)}. Edit it, then: nextbest check {folder}", highlight=False)
+        out.print(f"Copied to {nb.copy(source, folder)}. Edit it, then: nextbest check {folder}", highlight=False)
 
 
 @playbook_app.command("schema")
 def playbook_schema(folder: Annotated[Path, typer.Option("--out", help="where the JSON schemas go")]) -> None:
     """Write the JSON schemas of the playbook's files, for an editor to check against."""
     with told():
-        for path in schema_service(folder):
+        from nextbest.services.schema import schema
+
+        for path in schema(folder):
             out.print(str(path), highlight=False)
 
 
@@ -205,11 +197,11 @@ def demo(
     """A synthetic bank, the whole job, a table of results, one customer explained."""
     with told():
         data, results = folder / "data", folder / "out"
-        synth_service(customers, out=data, seed=1, rows_per_customer=240)
+        nb.synth(customers, out=data, seed=1, rows_per_customer=240)
         with bar() as report:
-            run: Run = decide_service(data, "bank-kz", as_of="2025-08-31", out=results, progress=report)
+            run = nb.decide(data, "bank-kz", as_of="2025-08-31", out=results, progress=report)
         out.print(show.summary(run, rows=5))
-        out.print(show.explanation(explain_service(results, str(run.recommendations.iloc[0, 0]))))
+        out.print(show.explanation(nb.explain(results, str(run.recommendations.iloc[0, 0]))))
         out.print(
             f"\nData: {data}\nRecommendations: {results / 'recommendations.csv'}\nReport, open it in a browser: {results / 'report.html'}\n"
             f"Any other client: nextbest explain {results} 2",

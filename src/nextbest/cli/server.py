@@ -9,12 +9,8 @@ from typing import Annotated
 
 import typer
 
-from nextbest.channels import opened
 from nextbest.cli.shared import Needed, out, told
 from nextbest.errors import Problem, UsageError
-from nextbest.playbook.load import find
-from nextbest.services import keys as key_service
-from nextbest.settings import ServerSettings
 
 _PATIENCE = 60
 """Seconds that a worker has for an orderly end; one that is told to end while it starts does not hear it."""
@@ -42,6 +38,9 @@ def serve(
             from granian.constants import Interfaces
             from granian.log import LogLevels
 
+            from nextbest.channels import opened
+            from nextbest.playbook.load import find
+            from nextbest.settings import ServerSettings
             from nextbest.web.api.access import on_loopback
         except ModuleNotFoundError as error:
             raise UsageError([Problem("serve", f"needs {error.name}", "pip install 'nextbest[server]'")]) from None
@@ -97,19 +96,23 @@ def _is_free(host: str, port: int) -> None:
 def create(
     name: Annotated[str, typer.Argument(help="who will use it")],
     workspace: Needed,
-    role: Annotated[str, typer.Option(help=", ".join(key_service.ROLES))] = "viewer",
+    role: Annotated[str, typer.Option(help="viewer, operator, approver or admin")] = "viewer",
     playbook: Annotated[list[str] | None, typer.Option("--playbook", "-p", help="that it opens; may be repeated [default: all]")] = None,
 ) -> None:
     """Make a key. It is shown this once; the workspace keeps its hash."""
+    from nextbest.services.keys import create_key
+
     with told():
-        out.print(key_service.create_key(name, role, workspace=workspace, playbooks=playbook or ["*"]), highlight=False, soft_wrap=True)
+        out.print(create_key(name, role, workspace=workspace, playbooks=playbook or ["*"]), highlight=False, soft_wrap=True)
 
 
 @key_app.command("list")
 def listed(workspace: Needed) -> None:
     """The keys, ended ones among them."""
+    from nextbest.services.keys import list_keys
+
     with told():
-        for key in key_service.list_keys(workspace=workspace):
+        for key in list_keys(workspace=workspace):
             ended = " (ended)" if key.revoked is not None else ""
             out.print(f"{key.key_id}  {key.role:<9} {', '.join(key.playbooks)}  {key.name}{ended}", highlight=False, markup=False)
 
@@ -117,6 +120,8 @@ def listed(workspace: Needed) -> None:
 @key_app.command("revoke")
 def revoke(key_id: str, workspace: Needed) -> None:
     """End a key: within a second on every worker."""
+    from nextbest.services.keys import revoke_key
+
     with told():
-        key_service.revoke_key(key_id, workspace=workspace)
+        revoke_key(key_id, workspace=workspace)
         out.print(f"Ended {key_id}.", highlight=False)

@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
+import nextbest as nb
 from nextbest.cli.shared import Needed, Playbook, out, told
 from nextbest.errors import Problem, UsageError
 from nextbest.report import console as show
-from nextbest.services import consents as consents_service
-from nextbest.services import customers as customers_service
-from nextbest.services.holdouts import held_out
-from nextbest.services.outcomes import import_outcomes
-from nextbest.services.replay import replay as replay_service
-from nextbest.services.verify import verify as verify_service
 
 consent_app = typer.Typer(help="What customers agreed to.", no_args_is_help=True)
 outcomes_app = typer.Typer(help="What became of the messages.", no_args_is_help=True)
@@ -42,7 +37,7 @@ def consent_set(
     with told():
         if granted not in ("yes", "no"):
             raise UsageError([Problem(granted, "is neither yes nor no", "write yes or no")])
-        consents_service.consent(customer, purpose, granted == "yes", workspace=workspace, channel=channel, actor=actor, source=source)
+        nb.consent(customer, purpose, granted == "yes", workspace=workspace, channel=channel, actor=actor, source=source)
         out.print("Noted.")
 
 
@@ -50,7 +45,7 @@ def consent_set(
 def consent_import(file: Path, workspace: Needed, rejects: Rejects = None, time_zone: Zone = "UTC", actor: Actor = "unknown") -> None:
     """Read consents and refusals from a file: customer, purpose, granted, happened; channel, actor, source."""
     with told():
-        found = consents_service.import_consents(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
+        found = nb.import_consents(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
 
 
@@ -58,7 +53,7 @@ def consent_import(file: Path, workspace: Needed, rejects: Rejects = None, time_
 def outcomes_import(file: Path, workspace: Needed, rejects: Rejects = None, time_zone: Zone = "UTC", actor: Actor = "unknown") -> None:
     """Read events from a file: event_id, event, happened, and decision_id, or customer and offer."""
     with told():
-        found = import_outcomes(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
+        found = nb.import_outcomes(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
 
 
@@ -68,7 +63,7 @@ def customer_export(
 ) -> None:
     """Everything that is kept about a customer, as JSON."""
     with told():
-        found = json.dumps(customers_service.export_customer(customer, workspace=workspace), ensure_ascii=False, indent=2)
+        found = json.dumps(nb.export_customer(customer, workspace=workspace), ensure_ascii=False, indent=2)
         if file is None:
             out.print(found, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -88,7 +83,7 @@ def customer_erase(
     with told():
         if not yes:
             typer.confirm("This cannot be undone. Go on?", abort=True)
-        count = customers_service.erase_customer(customer, workspace=workspace, actor=actor, reason=reason)
+        count = nb.erase_customer(customer, workspace=workspace, actor=actor, reason=reason)
         out.print(f"Erased: {count} records emptied. The input files are not ours to change: take the customer out there too.")
 
 
@@ -104,7 +99,7 @@ def customer_suppress(
 ) -> None:
     """Leave a customer in peace until a day."""
     with told():
-        customers_service.suppress_customer(customer, until.date(), workspace=workspace, scope=scope, what=what, actor=actor, source=source)
+        nb.suppress_customer(customer, until.date(), workspace=workspace, scope=scope, what=what, actor=actor, source=source)
         out.print("Noted.")
 
 
@@ -115,7 +110,7 @@ def ledger_verify(
 ) -> None:
     """Find any edit, gap or reorder. Exit code 1 where there is one."""
     with told():
-        found = verify_service(workspace, head)
+        found = nb.verify(workspace, head)
         out.print(show.verified(found))
     if not found.whole:
         raise typer.Exit(1)
@@ -124,7 +119,7 @@ def ledger_verify(
 def replay(decision_id: Annotated[str, typer.Argument(help="from messages.parquet")], workspace: Needed) -> None:
     """Make a recorded decision again, byte for byte. Exit code 1 where it comes out otherwise or cannot be made."""
     with told():
-        found = replay_service(decision_id, workspace=workspace)
+        found = nb.replay(decision_id, workspace=workspace)
         out.print(show.replayed(found))
     if not found.same:
         raise typer.Exit(1)
@@ -137,7 +132,7 @@ def holdouts(
 ) -> None:
     """Who of these customers is held out, and of what."""
     with told():
-        for customer, names in held_out(customers, as_of=as_of.date() if as_of else date.today(), playbook=playbook).items():
+        for customer, names in nb.held_out(customers, as_of=as_of.date() if as_of else date.today(), playbook=playbook).items():
             out.print(f"{customer}: {', '.join(names) or 'not held out'}", markup=False, highlight=False)
 
 
@@ -148,5 +143,5 @@ def prune(
 ) -> None:
     """Empty what the playbook's retention no longer allows to keep."""
     with told():
-        counts = customers_service.prune(workspace=workspace, playbook=playbook, as_of=as_of.date() if as_of else None)
+        counts = nb.prune(workspace=workspace, playbook=playbook, as_of=as_of.date() if as_of else None)
         out.print("Emptied: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import isotonic_regression
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -216,11 +216,11 @@ def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> float:
 def _venn_abers(odds: Floats, falls: Floats) -> list[list[float]]:
     """Scores, and the lower and upper probability at each."""
     at = np.linspace(odds.min(), odds.max(), GRID)
-    bounds = []
-    for label in (0.0, 1.0):
-        stairs = [
-            float(IsotonicRegression(out_of_bounds="clip").fit(np.append(odds, score), np.append(falls, label)).predict([score])[0])
-            for score in at
-        ]
-        bounds.append(np.maximum.accumulate(stairs).tolist())
-    return [at.tolist(), *bounds]
+    bounds = [np.maximum.accumulate([_stairs(np.append(odds, score), np.append(falls, label)) for score in at]) for label in (0.0, 1.0)]
+    return [at.tolist(), *(bound.tolist() for bound in bounds)]
+
+
+def _stairs(odds: Floats, falls: Floats) -> float:
+    """What isotonic regression of these rows says of the last of them."""
+    _, level, rows = np.unique(odds, return_inverse=True, return_counts=True)
+    return float(isotonic_regression(np.bincount(level, falls) / rows, weights=rows).x[level[-1]])

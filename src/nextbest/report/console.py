@@ -1,21 +1,24 @@
 """What the command line and notebooks show: tables and one explained customer."""
 
+from __future__ import annotations
+
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from nextbest.run import Run
-from nextbest.services.diff import Diff
-from nextbest.services.explain import Explanation, OfferExplained, TermExplained
-from nextbest.services.lint import LintResult
-from nextbest.services.replay import Replayed
-from nextbest.services.score import Score
-from nextbest.services.verify import Verified
+if TYPE_CHECKING:  # what they stand on takes a second to load, and nothing is shown of most of it
+    from nextbest.run import Run
+    from nextbest.services.diff import Diff
+    from nextbest.services.explain import Explanation, OfferExplained, TermExplained
+    from nextbest.services.lint import LintResult
+    from nextbest.services.replay import Replayed
+    from nextbest.services.score import Score
+    from nextbest.services.verify import Verified
 
 VERDICTS = {"ranked": "ranked", "ineligible": "not eligible", "held": "held already", "unsuitable": "not suitable", "weak": "too weak"}
 

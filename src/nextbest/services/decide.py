@@ -6,7 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -27,16 +27,16 @@ from nextbest.report.html import write_report
 from nextbest.run import Run
 from nextbest.services.folder import written_whole
 from nextbest.services.job import Job
-from nextbest.services.memory import Memory
 from nextbest.services.moment import day_of, moment_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
-from nextbest.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from nextbest.services.forecasts import Forecast
+    from nextbest.services.memory import Memory
+    from nextbest.store.workspace import Workspace
 
 
 def decide(
@@ -76,11 +76,19 @@ def decide(
         written_whole(target) as folder,
         tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp,
         DuckDBEngine(Path(temp)) as engine,
-        Workspace(workspace) if workspace is not None else nullcontext() as memory,
+        _opened(workspace) as memory,
     ):
         reading = Reading(book, found, engine, Path(temp), others=others)
         _Batch(Job(book, engine, moment), reading, asked, digests, folder, seed, replies, progress, memory).run()
     return Run(target)
+
+
+def _opened(workspace: str | Path | None) -> "AbstractContextManager[Workspace | None]":
+    if workspace is None:
+        return nullcontext()
+    from nextbest.store.workspace import Workspace  # half a second, which a run without one is spared
+
+    return Workspace(workspace)
 
 
 def _asked(models: list[str | Path], book: Bound) -> "tuple[list[Forecast], list[dict[str, str]]]":
@@ -103,7 +111,7 @@ class _Batch:
     seed: int
     replies: bool
     progress: Progress
-    workspace: Workspace | None
+    workspace: "Workspace | None"
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,7 +120,14 @@ class _Batch:
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
         together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
         self.provenance = provenance(self.book, self.job.moment, together, self.seed, self.models)
-        self.memory = Memory(self.workspace, run_id_of(self.provenance), dict(self.provenance)) if self.workspace else None
+        self.memory = self._memory()
+
+    def _memory(self) -> "Memory | None":
+        if self.workspace is None:
+            return None
+        from nextbest.services.memory import Memory
+
+        return Memory(self.workspace, run_id_of(self.provenance), dict(self.provenance))
 
     def run(self) -> None:
         """All stages, then the files."""
