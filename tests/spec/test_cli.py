@@ -4,6 +4,7 @@ import pytest
 from tests.conftest import Bank
 from typer.testing import CliRunner
 
+import nextbest
 from nextbest.cli import app
 
 runner = CliRunner()
@@ -64,3 +65,17 @@ def test_exit_codes(arguments, code, says, tmp_path, monkeypatch):
     assert result.exit_code == code
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "command, rows",
+    [
+        ("consent", "customer,purpose,granted,happened\n1,marketing,perhaps,2025-09-01T10:00:00Z\n"),
+        ("outcomes", "event_id,event,happened,decision_id\na,what,never,x-0\n"),
+    ],
+)
+def test_a_file_of_which_no_row_can_be_used_is_no_success(command, rows, tmp_path):
+    (tmp_path / "file.csv").write_text(rows)
+    nextbest.consent(1, "marketing", True, workspace=tmp_path / "workspace")
+    done = CliRunner().invoke(app, [command, "import", str(tmp_path / "file.csv"), "--workspace", str(tmp_path / "workspace")])
+    assert done.exit_code == 1, done.output

@@ -108,6 +108,24 @@ def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
     assert spent(run) == 2500.0
 
 
+def test_a_playbook_says_that_months_come_first_and_what_stands_between_thousands(bank: Bank, tmp_path):
+    mine = nextbest.copy("bank-kz", tmp_path / "mine") / "playbook.yaml"
+    said = mine.read_text().replace("date: {type: date", "date: {type: date, month_first: true")
+    mine.write_text(said.replace("amount: {type: money", 'amount: {type: money, thousands: ","'))
+    lines = ("08/05/2025,Такси", "8/31/2025 10:00,Такси", "2025-08-10,Такси", "31/08/2025,Такси")
+    bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
+    bank.add("transactions.csv", *(f'1,{line},"1,234",KZT' for line in lines), "1,08/06/2025,Такси,1.234,KZT")
+    run = bank.decide(playbook=mine.parent)
+    assert problems(run) == {("transactions", "bad_date", None): (1, False)}
+    assert spent(run) == pytest.approx(3 * 1234 + 1.23)
+
+
+def test_a_whole_number_with_thousands_is_not_read_as_a_few(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace(",34,", ',"34,000",')
+    run = bank.decide()
+    assert problems(run) == {("clients", "unreadable", "age"): (1, True)}
+
+
 def test_odd_values_are_kept_and_reported(bank: Bank):
     bank.add("transactions.csv", "1,2025-08-11,Космос,100,KZT", "1,2025-08-12,Такси,100,XYZ", "1,2025-08-13,Такси,-500,KZT")
     bank.add("transfers.csv", "1,2025-08-11,teleport,out,100,KZT", "1,2025-08-12,p2p_out,out,-300,KZT", "1,2025-08-13,p2p_out,,300,KZT")

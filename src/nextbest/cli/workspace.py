@@ -43,18 +43,28 @@ def consent_set(
 
 @consent_app.command("import")
 def consent_import(file: Path, workspace: Needed, rejects: Rejects = None, time_zone: Zone = "UTC", actor: Actor = "unknown") -> None:
-    """Read consents and refusals from a file: customer, purpose, granted, happened; channel, actor, source."""
+    """Read consents and refusals from a file: customer, purpose, granted, happened; channel, actor, source.
+
+    Exit code 1: no row could be used.
+    """
     with told():
         found = nb.import_consents(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
+    if found.rows and sum(found.rejected.values()) == found.rows:
+        raise typer.Exit(1)
 
 
 @outcomes_app.command("import")
 def outcomes_import(file: Path, workspace: Needed, rejects: Rejects = None, time_zone: Zone = "UTC", actor: Actor = "unknown") -> None:
-    """Read events from a file: event_id, event, happened, and decision_id, or customer and offer."""
+    """Read events from a file: event_id, event, happened, and decision_id, or customer and offer.
+
+    Exit code 1: no row could be used.
+    """
     with told():
         found = nb.import_outcomes(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
+    if found.rows and sum(found.rejected.values()) == found.rows:
+        raise typer.Exit(1)
 
 
 @customer_app.command("export")

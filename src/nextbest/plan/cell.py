@@ -3,16 +3,29 @@
 from nextbest.plan.stage import text
 from nextbest.playbook.sources import SourceColumn
 
-_DAY_FIRST = ("%d{0}%m{0}{1}", "%d{0}%m{0}{1} %H:%M", "%d{0}%m{0}{1} %H:%M:%S")
-DATES = {
-    r"^[0-9]{4}[-/.]?[0-9]{2}": ("%Y.%m.%d", "%Y/%m/%d", "%Y%m%d"),
-    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}([^0-9]|$)": [f.format(mark, "%Y") for mark in "./-" for f in _DAY_FIRST],
-    r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}([^0-9]|$)": [f.format(mark, "%y") for mark in "./-" for f in _DAY_FIRST],
-}
-"""What a date looks like → its formats, beside ISO 8601. Days come before months, as everywhere in the region."""
+_TIMES = ("", " %H:%M", " %H:%M:%S")
+
+
+def _dates(first: str, second: str) -> dict[str, list[str]]:
+    """What a date looks like → its formats, beside ISO 8601."""
+    return {
+        r"^[0-9]{4}[-/.]?[0-9]{2}": ["%Y.%m.%d", "%Y/%m/%d", "%Y%m%d"],
+        **{
+            rf"^[0-9]{{1,2}}[./-][0-9]{{1,2}}[./-][0-9]{{{digits}}}([^0-9]|$)": [
+                f"{first}{mark}{second}{mark}{year}{time}" for mark in "./-" for time in _TIMES
+            ]
+            for digits, year in ((4, "%Y"), (2, "%y"))
+        },
+    }
+
+
+DAY_FIRST, MONTH_FIRST = _dates("%d", "%m"), _dates("%m", "%d")
+"""Days come before months, as everywhere in the region, unless the column says otherwise."""
 
 AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 """`1,234` or `1.234`: a thousand or one."""
+GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
+"""`1,234` where a whole number is wanted: hardly one and a bit."""
 
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
@@ -29,15 +42,16 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             return _category(column, trimmed)
         case "integer":
             # Whole years, points: what has not come yet does not count, and no number is no number.
-            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
-            return f"case when isfinite({number}) then try_cast(floor({number}) as integer) end"
+            number = _number(trimmed, column.thousands)
+            grouped = "" if column.thousands else f" and not regexp_matches({trimmed}, {text(GROUPED)})"
+            return f"case when isfinite({number}){grouped} then try_cast(floor({number}) as integer) end"
         case "number":
-            number = f"try_cast(replace({trimmed}, ',', '.') as double)"
+            number = _number(trimmed, column.thousands)
             return f"case when isfinite({number}) then {number} end"
         case "money":
-            return _amount(trimmed)
+            return _amount(trimmed, column.thousands)
         case "date":
-            return _date(trimmed)
+            return _date(trimmed, MONTH_FIRST if column.month_first else DAY_FIRST)
         case "flag":
             yes, no = "'1', 'true', 't', 'yes', 'y', 'да'", "'0', 'false', 'f', 'no', 'n', 'нет'"
             return f"case when lower({trimmed}) in ({yes}) then true when lower({trimmed}) in ({no}) then false end"
@@ -83,9 +97,9 @@ def _category(column: SourceColumn, trimmed: str) -> str:
     return f"coalesce(try_cast({trimmed} as {enumeration(column)}), {folded}, case when {trimmed} is not null then '?' end)"
 
 
-def _date(trimmed: str) -> str:
+def _date(trimmed: str, known: dict[str, list[str]]) -> str:
     branches: list[str] = []
-    for pattern, formats in DATES.items():
+    for pattern, formats in known.items():
         listed = ", ".join(text(item) for item in formats)
         value = f"try_strptime({trimmed}, [{listed}])"
         if not branches:
@@ -94,11 +108,23 @@ def _date(trimmed: str) -> str:
     return f"case {' '.join(branches)} end"
 
 
-def _amount(trimmed: str) -> str:
-    """Amounts with spaces, signs, a decimal comma or grouped thousands. `1,234` and `1.234` are ambiguous and stay null."""
+def _number(trimmed: str, thousands: str | None) -> str:
+    plain = f"replace({trimmed}, '{thousands}', '')" if thousands else trimmed
+    return f"try_cast(replace({plain}, ',', '.') as double)"
+
+
+def _amount(trimmed: str, thousands: str | None) -> str:
+    """Amounts with spaces, signs, a decimal comma or grouped thousands.
+
+    `1,234` and `1.234` are ambiguous and stay null, unless it is known what stands between thousands.
+    """
     bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
     cases = [
-        (AMBIGUOUS, "null"),
+        *(
+            [(rf"^[-+]?[0-9]{{1,3}}(\{thousands}[0-9]{{3}})+$", f"replace({bare}, '{thousands}', '')")]
+            if thousands
+            else [(AMBIGUOUS, "null")]
+        ),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
         (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
         (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),

@@ -19,8 +19,8 @@ from nextbest.rules.render import sql
 
 REJECTED = {
     "no_id": "fill in the customer's code",
-    "bad_date": "write dates as 2025-08-31 or 31.08.2025",
-    "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23",
+    "bad_date": "write dates as 2025-08-31 or 31.08.2025; where months come first, say `month_first: true` of the column in the playbook",
+    "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
     "bad_amount": "write amounts as 1234.56 or 1 234,56",
     "zero_amount": "leave out rows without an amount",
     "impossible_amount": "beyond what the playbook takes for possible: look for a decimal point that was lost",

@@ -17,6 +17,10 @@ class SourceColumn(Strict):
     spellings: dict[str, str] = Field({}, description="for `values`: another spelling, or a slip of the pen → the value")
     min: float | None = None
     max: float | None = None
+    month_first: bool = Field(False, description="of a date: 08/05/2025 is 5 August")
+    thousands: Literal[",", "."] | None = Field(
+        None, description="of money, a number: what stands between thousands; without it 1,234 and 1.234 of money are left out as ambiguous"
+    )
     meaning: Texts | None = Field(None, description="what people call it; without it its first header stands for it")
 
 
