@@ -24,6 +24,7 @@ class ServerSettings(BaseSettings):
     workspace: str = "workspace"
     folder: str | None = Field(None, description="for tables and runs; by default in the workspace's folder")
     playbooks: list[str] = ["bank-kz"]
+    models: list[str] = Field([], description="folders that `nextbest train` wrote, for the playbooks served")
     open: bool = Field(False, description="without keys: for loopback only")
     most_bytes: int = Field(2_000_000_000, description="of one request's body")
     most_seconds: int = Field(600, description="that /process waits for its job")

@@ -5,12 +5,15 @@ import os
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nextbest.cli.shared import Needed, out, told
 from nextbest.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from nextbest.playbook.load import Loaded
 
 _PATIENCE = 60
 """Seconds that a worker has for an orderly end; one that is told to end while it starts does not hear it."""
@@ -20,6 +23,7 @@ key_app = typer.Typer(help="Who may use a server.", no_args_is_help=True)
 def serve(
     playbook: Annotated[list[str] | None, typer.Option("--playbook", "-p", help="to serve; may be repeated [default: bank-kz]")] = None,
     workspace: Needed = "workspace",
+    model: Annotated[list[Path] | None, typer.Option(help="a folder that `train` wrote, of a playbook served; may be repeated")] = None,
     folder: Annotated[Path | None, typer.Option(help="for tables and runs [default: in the workspace's folder]")] = None,
     host: Annotated[str, typer.Option(help="address to listen on; only this machine reaches the default")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
@@ -39,7 +43,7 @@ def serve(
             from granian.log import LogLevels
 
             from nextbest.channels import opened
-            from nextbest.playbook.load import find
+            from nextbest.playbook.load import find, load
             from nextbest.settings import ServerSettings
             from nextbest.web.api.access import on_loopback
         except ModuleNotFoundError as error:
@@ -49,12 +53,12 @@ def serve(
         pages = _console(console, workers)
         _is_free(host, port)
         names = playbook or ["bank-kz"]
-        for name in names:
-            find(name)
+        _check_models([load(find(name)) for name in names], model or [])
         told_to = {
             "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
-            "OPEN": "true" if no_keys else "false", "CORS": json.dumps(cors) if cors else None,
-            "CONSOLE": "true" if pages else "false", "DELIVER": json.dumps(deliver) if deliver else None,
+            "MODELS": json.dumps([str(path) for path in model]) if model else None, "OPEN": "true" if no_keys else "false",
+            "CORS": json.dumps(cors) if cors else None, "CONSOLE": "true" if pages else "false",
+            "DELIVER": json.dumps(deliver) if deliver else None,
         }  # fmt: skip
         os.environ |= {f"NEXTBEST_SERVER_{name}": value for name, value in told_to.items() if value is not None}
         settings = ServerSettings()
@@ -68,6 +72,18 @@ def serve(
             "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
             log_level=LogLevels.warning, respawn_failed_workers=True, workers_kill_timeout=_PATIENCE,
         ).serve()  # fmt: skip
+
+
+def _check_models(served: "list[Loaded]", folders: list[Path]) -> None:
+    """Raises UsageError for a model that no playbook served can ask: said here, where it can be read, and not by every worker."""
+    if not folders:
+        return
+    from nextbest.services.forecasts import check_served
+    from nextbest.services.model_files import by_playbook
+
+    models = by_playbook(folders, [loaded.model.business.name for loaded in served])
+    for loaded in served:
+        check_served(models[loaded.model.business.name], loaded)
 
 
 def _console(wanted: bool | None, workers: int) -> bool:

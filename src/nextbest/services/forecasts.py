@@ -15,7 +15,7 @@ from nextbest.models.activity import Table
 from nextbest.models.base import Model
 from nextbest.plan.features import rows_of
 from nextbest.plan.stage import quote, text
-from nextbest.playbook.bind import Bound
+from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.bind_learning import (
     BoundOfferLearning,
     bound_activity_learning,
@@ -23,6 +23,8 @@ from nextbest.playbook.bind_learning import (
     bound_purchase_learning,
     bound_uplift_learning,
 )
+from nextbest.playbook.load import Loaded
+from nextbest.playbook.params import latest_start
 from nextbest.playbook.sources import Source
 from nextbest.services.activity import read_activity
 from nextbest.services.answers import Answers
@@ -68,6 +70,16 @@ def forecasts(folders: Iterable[str | Path], book: Bound) -> list[Forecast]:
             raise UsageError([Problem(str(folder), f"is the second model of {card.task}", "name one of each task")])
         found[card.task] = MAKE[card.task](folder, card, book)
     return list(found.values())
+
+
+def check_served(folders: Iterable[str | Path], loaded: Loaded) -> None:
+    """Raises UsageError for a model that does not fit the playbook, or reads tables which nobody hands in to a server."""
+    for forecast in forecasts(folders, bound(loaded, latest_start(loaded.model))):
+        if forecast.tables:
+            what = f"a model of offers reads {', '.join(forecast.tables)}, which a server does not take"
+            raise UsageError(
+                [Problem(f"playbook '{loaded.model.business.name}'", what, "hand in what it says as columns of the customers")]
+            )
 
 
 def digests(folders: Iterable[str | Path]) -> list[dict[str, str]]:
@@ -203,8 +215,10 @@ def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:
     """The parts as the table `forecast`; whether there was any."""
     any_part = False
     for part in parts:
-        engine.load("forecast_part", pa.table({name: pa.array(column) for name, column in part.items()}))
-        engine.execute("insert into forecast from forecast_part" if any_part else "create or replace table forecast as from forecast_part")
+        table = pa.table({name: pa.array(column, from_pandas=True) for name, column in part.items()})
+        engine.load("forecast_part" if any_part else "forecast", table)
+        if any_part:
+            engine.execute("insert into forecast from forecast_part")
         any_part = True
     return any_part
 

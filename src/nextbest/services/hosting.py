@@ -38,6 +38,7 @@ from nextbest.services.check import check
 from nextbest.services.decide import decide
 from nextbest.services.forgetting import without
 from nextbest.services.kept_files import free_beside, safe_name, write_bounded
+from nextbest.services.model_files import CARD
 from nextbest.services.replybook import write_replybook
 from nextbest.services.sealing import archived
 from nextbest.store import tables
@@ -52,12 +53,13 @@ class _Stopped(Exception):
 
 @dataclass
 class Host:
-    """One playbook on a server. `source`: where its files are, to approve from."""
+    """One playbook on a server. `source`: where its files are, to approve from. `models`: folders that `train` wrote."""
 
     name: str
     source: Path
     folder: Path
     workspace: Workspace
+    models: tuple[Path, ...] = ()
     _day: tuple[Any, date | None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class Host:
         if loaded.model.business.name != self.name:
             what = f"the playbook is now called {loaded.model.business.name}"
             raise UsageError([Problem(str(self.source), what, "serve it under that name, beside this one")])
+        self.check_models(loaded)
         approved, known = tables.approved, tables.playbook
         with self.workspace.writing() as connection:
             if connection.execute(select(known.c.sha256).where(known.c.sha256 == loaded.hash)).first() is None:
@@ -106,6 +109,17 @@ class Host:
             except OSError:  # another worker was first
                 shutil.rmtree(scratch)
         return load(folder)
+
+    def check_models(self, loaded: Loaded) -> None:
+        """Raises UsageError for a model that does not fit the playbook, or that a server cannot ask."""
+        if self.models:
+            from nextbest.services.forecasts import check_served  # what models need takes seconds to import
+
+            check_served(self.models, loaded)
+
+    def models_made(self) -> list[int]:
+        """Changes where a model was trained anew."""
+        return [(folder / CARD).stat().st_ino for folder in self.models]
 
     # Tables
 
@@ -251,6 +265,7 @@ class Host:
                 out=out,
                 workspace=self.workspace.place if job.asked.get("record") else None,
                 replies=True,
+                models=self.models,
                 progress=go_on,
             )
         customers = run.record["counts"]["rows"][self.in_force().model.business.customers]

@@ -50,6 +50,18 @@ def card_of(book: Bound, task: str, model: str, **rest: Any) -> Card:
     )
 
 
+def by_playbook(folders: Iterable[str | Path], playbooks: Iterable[str]) -> dict[str, list[Path]]:
+    """Folders of models by the name of the playbook that they were learned with. Raises UsageError for one of another playbook."""
+    found: dict[str, list[Path]] = {name: [] for name in playbooks}
+    for folder in map(Path, folders):
+        name = read_card(folder).playbook
+        if name not in found:
+            what = f"was learned with the playbook '{name[:40]}', which is not served"
+            raise UsageError([Problem(str(folder), what, f"serve that one too, or leave the model out; served: {', '.join(found)}")])
+        found[name].append(folder)
+    return found
+
+
 def write_model(model: Model, card: Card, folder: Path) -> None:
     """Write both files into the folder."""
     write_json(folder, {STATE: model.state(), CARD: asdict(card)})

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nextbest.engines.repeated import RepeatedEngine
 from nextbest.errors import DataError, Problem
@@ -25,6 +25,9 @@ from nextbest.services.memory import Memory
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
 from nextbest.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nextbest.services.forecasts import Forecast
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """Source → its rows, as one customer's tables hold them. Columns go by any name that the playbook accepts."""
@@ -56,18 +59,26 @@ def _table(source: str) -> str:
 class Online:
     """Decides with one playbook for one day. `usual`: what was usual in the last batch, else the playbook's defaults hold.
 
+    `models`: folders that `train` wrote; what they say stands in the customer columns that learn.yaml names, where a post lacks them.
     One decision at a time: a second caller waits.
     """
 
     book: Bound
     usual: Mapping[str, float | None] | None = None
     workspace: Workspace | None = None
+    models: Sequence[Path] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="nextbest-online-")
         self._engine = RepeatedEngine(Path(self._folder.name))
         self._linted = False
+        self._forecasts: list[Forecast] = []
+        self._digests: list[dict[str, str]] = []
+        if self.models:
+            from nextbest.services import forecasts  # what models need takes seconds to import
+
+            self._forecasts, self._digests = forecasts.forecasts(self.models, self.book), forecasts.digests(self.models)
 
     def close(self) -> None:
         """Free the engine."""
@@ -104,6 +115,10 @@ class Online:
         engine.create(features.left_alone(book, holdouts=memory is not None, erased_salt=memory.erased_salt if memory else ""))
         engine.create(records.places(book))
         job.features()
+        for forecast in self._forecasts:
+            forecast.fill(reading)
+        if self._forecasts:
+            job.features()  # again: rules may name what was filled
         job.score()
         if memory and record:
             memory.reserve(job)
@@ -136,7 +151,7 @@ class Online:
         if self.workspace is None:
             return None
         content = json.dumps([posted, dict(self.usual or {})], sort_keys=True, ensure_ascii=False).encode()
-        header = provenance(self.book, moment, hashlib.sha256(content).hexdigest())
+        header = provenance(self.book, moment, hashlib.sha256(content).hexdigest(), models=self._digests)
         run_id = run_id_of(header) if record else ""  # what is not recorded is no run: it sees the workspace as it is now
         return Memory(self.workspace, run_id, header, only=code)
 

@@ -25,6 +25,7 @@ from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
 from nextbest.services.left_out import LeftOut
 from nextbest.services.memory import WITHDRAWN
+from nextbest.services.model_files import by_playbook
 from nextbest.services.moment import moment_of
 from nextbest.services.online import Online, Rows
 from nextbest.services.outgoing import Receiver, hand_over, subscribe, waiting
@@ -85,6 +86,7 @@ class Desk:
     said: Said = field(default_factory=Said)
     run: Path | None = None
     made: int | None = None
+    models: list[int] = field(default_factory=list)
     replies: Replybook | None = None
     online: "OrderedDict[date, Online]" = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -100,6 +102,9 @@ class Desk:
         if (run, made) != (self.run, self.made):  # another run, or the same without somebody who was erased
             self.replies = Replybook(run) if run is not None else None
             self.run, self.made = run, made
+            self._forget_online()
+        if (models := self.host.models_made()) != self.models:
+            self.models = models
             self._forget_online()
         self.said = self._heard()
 
@@ -169,7 +174,7 @@ class Desk:
             known = self.online.get(as_of)
             if known is None:
                 usual = usual_of(self.host.run()) if self.run else None
-                known = self.online[as_of] = Online(bound(self.loaded, as_of), usual, self.host.workspace)
+                known = self.online[as_of] = Online(bound(self.loaded, as_of), usual, self.host.workspace, self.host.models)
                 while len(self.online) > _KEPT_DAYS:
                     self.online.popitem(last=False)
             else:
@@ -190,11 +195,12 @@ class Serving:
         self.workspace = Workspace(settings.workspace)
         root = Path(settings.folder or (settings.workspace if "://" not in settings.workspace else "nextbest-server")) / "server"
         self.desks: dict[str, Desk] = {}
-        for name in settings.playbooks:
-            source = find(name)
-            own = load(source).model.business.name
-            host = Host(own, source, root / own, self.workspace)
-            self.desks[own] = Desk(host, host.in_force())
+        sources = {load(source).model.business.name: source for source in map(find, settings.playbooks)}
+        models = by_playbook(settings.models, sources)
+        for name, source in sources.items():
+            host = Host(name, source, root / name, self.workspace, tuple(models[name]))
+            self.desks[name] = Desk(host, host.in_force())
+            host.check_models(self.desks[name].loaded)
         self.receivers = self._receivers()
         self.keys: dict[str, Key] = {}
         self.stopping = threading.Event()
