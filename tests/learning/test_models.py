@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests.learning.conftest import law
 from nextbest.errors import UsageError
 from nextbest.models.base import BUILT_IN, Pairs, known, log_odds, make
 from nextbest.models.leaks import leaks
+from nextbest.models.terms import Terms
 from nextbest.services.answers import read_answers
 
 TREES = importlib.util.find_spec("lightgbm") is not None
@@ -104,6 +106,20 @@ def test_what_says_nothing_is_dropped(tables):
     model.fit(learned, 0)
     by_size = {group: float(np.abs(weights).max()) for group, weights in model.weights.items()}
     assert max(by_size, key=by_size.get) == "income × product"
+
+
+def test_what_groups_add_is_what_their_columns_say(tables):
+    """Scoring never makes the columns of crossed groups; products and words that were not learned add nothing."""
+    learned, asked = tables
+    terms = Terms.learned(learned)
+    frame = asked.frame.assign(product=asked.frame["product"].astype(str).where(asked.frame.index % 7 > 0, "new"))
+    word = next(iter(terms.words))
+    strange = replace(asked, frame=frame.assign(**{word: frame[word].astype(object).where(frame.index % 5 > 0, "never heard of")}))
+    chance = np.random.default_rng(0)
+    columns = {group: terms.columns(strange, group) for group in [*terms.lines(), *terms.curves(list(terms.numbers))]}
+    weights = {group: chance.normal(size=made.shape[1]) for group, made in columns.items()}
+    for group, found in terms.sums(strange, weights).items():
+        np.testing.assert_allclose(found, columns[group] @ weights[group], atol=1e-12, err_msg=group)
 
 
 def test_an_unknown_model_is_told_with_those_there_are():

@@ -70,11 +70,8 @@ class Model:
     def _with_similar(self, pairs: Pairs) -> Pairs:
         return pairs.adding(similar=self.similar.similar(pairs))
 
-    def _parts(self, pairs: Pairs) -> dict[str, Floats]:
-        return {group: self.terms.columns(pairs, group) @ weights for group, weights in self.weights.items()}
-
     def _fixed(self, pairs: Pairs) -> Floats:
-        return np.asarray(self.base + sum(self._parts(pairs).values(), np.zeros(len(pairs))))
+        return np.asarray(self.base + sum(self.terms.sums(pairs, self.weights).values(), np.zeros(len(pairs))))
 
     def propensity(self, pairs: Pairs) -> Floats:
         """The probability, what was answered before taken into account."""
@@ -84,7 +81,7 @@ class Model:
         """Each feature's terms added up; `base` is the average and the product's own."""
         seen = self._with_similar(pairs)
         found = {"base": np.full(len(pairs), self.base)}
-        for group, part in self._parts(seen).items():
+        for group, part in self.terms.sums(seen, self.weights).items():
             feature = "base" if group == "product" else feature_of(group)
             found[feature] = found.get(feature, 0.0) + part
         fixed = np.asarray(sum(found.values(), np.zeros(len(pairs))))

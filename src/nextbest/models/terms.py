@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from nextbest.arrays import Floats
 from nextbest.models.base import Pairs
@@ -75,6 +76,27 @@ class Terms:
         own = one_hot(pairs.products.to_numpy(object), self.products)
         return np.asarray((own[:, :, None] * columns[:, None, :]).reshape(len(pairs), -1))
 
+    def sums(self, pairs: Pairs, weights: dict[str, Floats]) -> dict[str, Floats]:
+        """What each group adds to each row: its columns times their weights, without making a crossed group's columns.
+
+        Shape of each: (rows,).
+        """
+        product, found = _places(pairs.products, self.products), {}
+        words = {name: _places(pairs.texts(name), known) for name, known in self.words.items()}
+        for group, own in weights.items():
+            feature, _, crossed = group.partition(" × ")
+            if feature == "product":
+                found[group] = np.append(own, 0.0)[product]
+            elif feature in words:
+                table = own.reshape(len(self.products) if crossed else 1, -1)
+                found[group] = np.pad(table, ((0, 1), (0, 1)))[product if crossed else 0, words[feature]]
+            elif crossed:
+                table = np.vstack([own.reshape(len(self.products), -1), np.zeros(len(own) // len(self.products))])
+                found[group] = (self._plain(pairs, feature) * table[product]).sum(axis=1)
+            else:
+                found[group] = self._plain(pairs, feature) @ own
+        return found
+
     def _plain(self, pairs: Pairs, feature: str) -> Floats:
         if feature == "product":
             return one_hot(pairs.products.to_numpy(object), self.products)
@@ -92,6 +114,11 @@ class Terms:
 def one_hot(values: npt.NDArray[np.object_], known: list[str]) -> Floats:
     """1 in the column of the row's value, 0 elsewhere; a value that is not known has no column. Shape: (rows, known)."""
     return np.asarray(values[:, None] == np.array(known, dtype=object)[None, :], dtype=np.float64)
+
+
+def _places(values: "pd.Series[str] | npt.NDArray[np.object_]", known: list[str]) -> npt.NDArray[np.int64]:
+    """Where each value stands among those known; -1, which is the last, for others. Shape: (rows,)."""
+    return np.asarray(pd.Index(known).get_indexer(values), dtype=np.int64)
 
 
 def feature_of(group: str) -> str:
