@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nextbest.models.activity import Model, Table
-from nextbest.models.inspection import LABEL, inspect
+from nextbest.models.inspection import LABEL, association, dependence, inspect
 from nextbest.report.activity import write_page
 from nextbest.services.judging import judge
 from nextbest.services.progress import silent
@@ -33,6 +33,12 @@ def looked():
         judged = judge(found, 0.5, repeats=1, hold_outs=0, seed=0, progress=silent)
         model = Model.fitted(found, 0)
     return model, found, judged, inspect(model, found, judged.lost, 0)
+
+
+def card(judged):
+    figures = judged.figures() | {"threshold": 0.5, "features_as_of": "2025-07-31"}
+    said = {"as_of": "2025-08-31", "rows": 300, "taken": 150, "model": "linear", "seed": 0, "version": "0", "cautions": ["mind <this>"]}
+    return said | {"figures": figures}
 
 
 def test_what_decides_is_what_it_leans_on(looked):
@@ -70,13 +76,41 @@ def test_phik_sets_what_decides_beside_the_fall(looked):
     assert seen.association.index[0] == LABEL and seen.association.loc[LABEL, "a"] > 0.6 > seen.association.loc[LABEL, ["b", "c"]].max()
 
 
+def test_phik_is_the_same_for_money_that_few_have_much_of():
+    chance = np.random.default_rng(0)
+    amount = chance.normal(size=400)
+    falls = (chance.random(400) < 1 / (1 + np.exp(-2 * amount))).astype(float)
+    found = association(Table(pd.DataFrame({"a": amount, "b": np.exp(2 * amount) * 10_000}), ("a", "b"), (), falls), ["a", "b"])
+    assert found.loc[LABEL, "a"] == pytest.approx(found.loc[LABEL, "b"], abs=0.05) and found.loc[LABEL, "a"] > 0.6
+
+
+def test_what_is_unknown_constant_or_perfect_is_shown_as_such(tmp_path):
+    """A label that one feature gives away, one feature that nobody has, one that is the same for all, two never known together."""
+    found = table(200)
+    frame = found.frame.assign(none=np.nan, same=1.0, odd=np.where(found.frame.index % 2, found.frame.b, np.nan))
+    frame["even"] = np.where(found.frame.index % 2, np.nan, found.frame.b)
+    perfect = Table(frame, ("a", "none", "same", "odd", "even"), ("c",), (frame.a > 0).to_numpy(float))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nextbest.models.activity.FAMILIES", LINEAR)
+        judged = judge(perfect, 0.5, repeats=1, hold_outs=0, seed=0, progress=silent)
+        seen = inspect(Model.fitted(perfect, 0), perfect, judged.lost, 0)
+    write_page("A shop", card(judged), seen, str, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "nan" not in page and "Partial dependence: same" not in page and "Partial dependence: none" not in page
+    assert "Partial dependence: a" in page and '<td class="cell">–</td>' in page
+
+
+def test_words_that_few_customers_have_are_not_drawn(looked):
+    model, found, *_ = looked
+    rare = Table(found.frame.assign(c=["12 High Street", *found.frame.c[1:]]), found.numbers, found.words, found.falls)
+    assert set(dependence(model, rare, "c")["at"]) == {"", "y", HOSTILE}
+
+
 def test_the_page_stands_alone_and_shows_hostile_words_harmlessly(looked, tmp_path, monkeypatch):
     model, found, judged, _ = looked
     monkeypatch.setitem(sys.modules, "phik", None)
     seen = inspect(model, found, judged.lost, 0)
-    card = {"as_of": "2025-08-31", "rows": 300, "taken": 150, "model": "linear", "seed": 0, "version": "0", "cautions": ["mind <this>"]}
-    figures = judged.figures() | {"threshold": 0.5}
-    write_page("A shop", card | {"figures": figures}, seen, lambda name: f"<{name}>", tmp_path / "report.html")
+    write_page("A shop", card(judged), seen, lambda name: f"<{name}>", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page and "&lt;a&gt;" in page and "mind &lt;this&gt;" in page
     assert "http" not in page and "nextbest[learn]" in page

@@ -112,12 +112,30 @@ def test_a_playbook_says_that_months_come_first_and_what_stands_between_thousand
     mine = nextbest.copy("bank-kz", tmp_path / "mine") / "playbook.yaml"
     said = mine.read_text().replace("date: {type: date", "date: {type: date, month_first: true")
     mine.write_text(said.replace("amount: {type: money", 'amount: {type: money, thousands: ","'))
-    lines = ("08/05/2025,Такси", "8/31/2025 10:00,Такси", "2025-08-10,Такси", "31/08/2025,Такси")
+    lines = ("08/05/2025,Такси", "8/31/2025 10:00 AM,Такси", "2025-08-10,Такси", "31/08/2025,Такси")
     bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
     bank.add("transactions.csv", *(f'1,{line},"1,234",KZT' for line in lines), "1,08/06/2025,Такси,1.234,KZT")
     run = bank.decide(playbook=mine.parent)
     assert problems(run) == {("transactions", "bad_date", None): (1, False)}
     assert spent(run) == pytest.approx(3 * 1234 + 1.23)
+
+
+@pytest.mark.parametrize(
+    "thousands, written, read",
+    [
+        (None, "34", 34), (None, "34,000", None), (",", "34,000", 34000), (",", "12,5", 12), (",", "1.5", 1), (",", "1.234,50", None),
+        (".", "34.000", 34000), (".", "34.0", 34), (".", "1234.56", 1234), (".", "1,5", 1), (".", "1,234.50", None),
+    ],
+)  # fmt: skip
+def test_what_stands_between_thousands_is_no_decimal_mark(bank: Bank, tmp_path, thousands, written, read):
+    mine = nextbest.copy("bank-kz", tmp_path / "mine") / "playbook.yaml"
+    said = f', thousands: "{thousands}"' if thousands else ""
+    mine.write_text(mine.read_text().replace("age: {type: integer, names: [возраст], min: 0, max: 120", f"age: {{type: integer{said}"))
+    bank.tables["clients.csv"] = CLIENTS.replace(",34,", f',"{written}",')
+    run = bank.decide(playbook=mine.parent)
+    found = run.features.age.iloc[0]
+    assert (None if pd.isna(found) else found) == read
+    assert (("clients", "unreadable", "age") in problems(run)) == (read is None)
 
 
 def test_a_whole_number_with_thousands_is_not_read_as_a_few(bank: Bank):

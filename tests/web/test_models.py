@@ -8,19 +8,21 @@ from tests.learning.test_activity import shop
 from tests.web.conftest import ended
 from typer.testing import CliRunner
 
+import nextbest as nb
 from nextbest.cli import app
 from nextbest.errors import UsageError
 from nextbest.models import activity
 from nextbest.services.activity import train_activity
+from nextbest.services.forecasts import digests
 
 API = "/v1/playbooks/shop"
 TABLES = {"market_file": "customers", "market_money": "revenue", "market_time": "minutes"}
 
 
-def trained(data, out):
+def trained(data, out, playbook="shop"):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(activity, "FAMILIES", {"linear": [{"C": 1.0}]})
-        return train_activity(data, out=out).folder
+        return train_activity(data, playbook, out=out).folder
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +86,47 @@ def test_a_model_trained_anew_is_taken_over(ask, data, model, tmp_path):
     kept = shutil.copytree(model, tmp_path / "kept")
     trained(shop(tmp_path / "later", 150, seed=7), model)
     ask.app.state.serving.look()
-    assert not desk.online and ask.post(f"{API}/decisions", json=asked).status_code == 200
+    assert not desk.online
+    ask.post(f"{API}/decisions", json=asked)
+    [online] = desk.online.values()
+    assert online._digests == digests([model]) != digests([kept])
     shutil.rmtree(model)
     kept.rename(model)
     ask.app.state.serving.look()
+
+
+def test_while_a_model_is_away_refusals_hold_all_the_same(ask, model, tmp_path):
+    desk = ask.app.state.serving.desk("shop")
+    model.rename(tmp_path / "away")
+    try:
+        ask.post("/v1/customers/5/consents", json={"purpose": "profiling", "granted": False, "source": "a letter"})
+        ask.app.state.serving.look()
+        said = ask.get(f"{API}/customers/5/decision").json()
+        assert (said["left_alone"], said["message"], said["offers"]) == ("profiling", None, [])
+        assert desk.models
+    finally:
+        (tmp_path / "away").rename(model)
+
+
+def test_a_model_of_other_features_waits_for_its_playbook(ask, data, model, tmp_path):
+    """Engines at work go on with the model that they have; the playbook is approved next."""
+    desk, kept, other = ask.app.state.serving.desk("shop"), tmp_path / "kept", tmp_path / "mine"
+    asked = posted(data, 3)
+    before = ask.post(f"{API}/decisions", json=asked).json()
+    learn = nb.copy("shop", other) / "learn.yaml"
+    learn.write_text(learn.read_text().replace("    - minutes_now\n", "").replace("[minutes_now, minutes_before]", "[minutes_before]"))
+    model.rename(kept)
+    try:
+        trained(data, model, other)
+        ask.app.state.serving.look()
+        assert ask.app.state.serving.ready and desk.online
+        assert ask.post(f"{API}/decisions", json=asked).json() == before
+        later = ask.post(f"{API}/decisions", json={**asked, "as_of": "2025-09-30"})
+        assert later.status_code == 422 and "other features" in later.text
+    finally:
+        shutil.rmtree(model)
+        kept.rename(model)
+        ask.app.state.serving.look()
 
 
 def test_a_model_that_nobody_can_ask_is_refused_at_the_start(start, model, tmp_path):
@@ -95,4 +134,4 @@ def test_a_model_that_nobody_can_ask_is_refused_at_the_start(start, model, tmp_p
         start(playbooks=["bank-kz"], models=[str(model)])
     for wrong in (["-p", "bank-kz", "--model", str(model)], ["-p", "shop", "--model", str(tmp_path)]):
         done = CliRunner().invoke(app, ["serve", "--no-keys", "--port", "0", *wrong])
-        assert done.exit_code == 2 and "fix:" in done.output
+        assert done.exit_code == 2 and str(wrong[-1]) in done.output

@@ -5,15 +5,12 @@ import os
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nextbest.cli.shared import Needed, out, told
 from nextbest.errors import Problem, UsageError
-
-if TYPE_CHECKING:
-    from nextbest.playbook.load import Loaded
 
 _PATIENCE = 60
 """Seconds that a worker has for an orderly end; one that is told to end while it starts does not hear it."""
@@ -44,6 +41,7 @@ def serve(
 
             from nextbest.channels import opened
             from nextbest.playbook.load import find, load
+            from nextbest.services.model_files import by_playbook
             from nextbest.settings import ServerSettings
             from nextbest.web.api.access import on_loopback
         except ModuleNotFoundError as error:
@@ -53,7 +51,7 @@ def serve(
         pages = _console(console, workers)
         _is_free(host, port)
         names = playbook or ["bank-kz"]
-        _check_models([load(find(name)) for name in names], model or [])
+        by_playbook(model or [], [load(find(name)).model.business.name for name in names])  # said here, and not by every worker
         told_to = {
             "WORKSPACE": workspace, "FOLDER": str(folder) if folder else None, "PLAYBOOKS": json.dumps(names),
             "MODELS": json.dumps([str(path) for path in model]) if model else None, "OPEN": "true" if no_keys else "false",
@@ -72,18 +70,6 @@ def serve(
             "nextbest.web.api.app:served", address=host, port=port, interface=Interfaces.ASGI, workers=workers, factory=True,
             log_level=LogLevels.warning, respawn_failed_workers=True, workers_kill_timeout=_PATIENCE,
         ).serve()  # fmt: skip
-
-
-def _check_models(served: "list[Loaded]", folders: list[Path]) -> None:
-    """Raises UsageError for a model that no playbook served can ask: said here, where it can be read, and not by every worker."""
-    if not folders:
-        return
-    from nextbest.services.forecasts import check_served
-    from nextbest.services.model_files import by_playbook
-
-    models = by_playbook(folders, [loaded.model.business.name for loaded in served])
-    for loaded in served:
-        check_served(models[loaded.model.business.name], loaded)
 
 
 def _console(wanted: bool | None, workers: int) -> bool:

@@ -50,7 +50,7 @@ def consent_import(file: Path, workspace: Needed, rejects: Rejects = None, time_
     with told():
         found = nb.import_consents(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
-    if found.rows and sum(found.rejected.values()) == found.rows:
+    if found.useless:
         raise typer.Exit(1)
 
 
@@ -63,7 +63,7 @@ def outcomes_import(file: Path, workspace: Needed, rejects: Rejects = None, time
     with told():
         found = nb.import_outcomes(file, workspace=workspace, rejects=rejects, time_zone=time_zone, actor=actor)
         out.print(show.imported(found.rows, found.added, found.known, found.rejected, rejects))
-    if found.rows and sum(found.rejected.values()) == found.rows:
+    if found.useless:
         raise typer.Exit(1)
 
 

@@ -9,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 from nextbest.arrays import Floats
 from nextbest.models.activity import Model, Table, fit, folds, odds_of
 
+FEW = 10
+"""A word that fewer customers have is not drawn: it may be one customer's own."""
 SHUFFLES, STEPS, SIZES, CUTS = 5, 15, (0.25, 0.5, 0.75, 1.0), 3
 
 
@@ -37,9 +39,9 @@ def inspect(model: Model, table: Table, lost: pd.DataFrame, seed: int) -> Inspec
     return Inspection(
         named,
         _shapley(model, features, table.numbers, seed),
-        pd.concat([_dependence(model, name, name in table.numbers) for name in features], ignore_index=True),
+        pd.concat([dependence(model, table, name) for name in features], ignore_index=True),
         learning_curve(table, model, seed),
-        _association(table, features),
+        association(table, features),
     )
 
 
@@ -95,25 +97,34 @@ def _shapley(model: Model, features: list[str], numbers: tuple[str, ...], seed: 
     )
 
 
-def _dependence(model: Model, name: str, number: bool) -> pd.DataFrame:
+def dependence(model: Model, table: Table, name: str) -> pd.DataFrame:
     """Mean forecast, and that of the tenth and ninetieth in a hundred customers, were the feature this for all (Friedman 2001)."""
     own = model.background[name]
-    values = np.unique(own.dropna().quantile(np.linspace(0.02, 0.98, STEPS))) if number else sorted(own.unique())
+    if name in table.numbers:
+        values = list(np.unique(own.dropna().quantile(np.linspace(0.02, 0.98, STEPS)).dropna()))
+    else:
+        common = table.features[name].value_counts()
+        values = sorted(common[common >= FEW].index, key=lambda word: (-common[word], word))
+    if not values:
+        return pd.DataFrame(columns=["feature", "at", "mean", "low", "high"])
     rows = pd.concat([model.background.assign(**{name: value}) for value in values], ignore_index=True)
     found = model.fresh(rows).reshape(len(values), len(own))
     low, high = np.quantile(found, [0.1, 0.9], axis=1)
     return pd.DataFrame({"feature": name, "at": pd.Series(values, dtype=object), "mean": found.mean(axis=1), "low": low, "high": high})
 
 
-def _association(table: Table, features: list[str]) -> pd.DataFrame | None:
-    """φk (Baak et al. 2020): like a correlation, of words and of bent relations too, 0 to 1."""
+def association(table: Table, features: list[str]) -> pd.DataFrame | None:
+    """φk (Baak et al. 2020): like a correlation, of words and of bent relations too, 0 to 1.
+
+    Numbers in ten bins of like size: one rich customer must not put all others into one.
+    """
     try:
         import phik  # noqa: F401  adds phik_matrix to frames
     except ImportError:
         return None
     known = table.features[features].assign(**{LABEL: table.falls.astype(int)})
     varied = [name for name in [LABEL, *features] if known[name].nunique() > 1]
-    found = known[varied].phik_matrix(interval_cols=[name for name in varied if name in table.numbers], verbose=False)
+    found = known[varied].phik_matrix(interval_cols=[name for name in varied if name in table.numbers], quantile=True, verbose=False)
     return found.loc[varied, varied]
 
 

@@ -3,7 +3,7 @@
 from nextbest.plan.stage import text
 from nextbest.playbook.sources import SourceColumn
 
-_TIMES = ("", " %H:%M", " %H:%M:%S")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 
 
 def _dates(first: str, second: str) -> dict[str, list[str]]:
@@ -24,8 +24,6 @@ DAY_FIRST, MONTH_FIRST = _dates("%d", "%m"), _dates("%m", "%d")
 
 AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 """`1,234` or `1.234`: a thousand or one."""
-GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
-"""`1,234` where a whole number is wanted: hardly one and a bit."""
 
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
@@ -43,7 +41,8 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
         case "integer":
             # Whole years, points: what has not come yet does not count, and no number is no number.
             number = _number(trimmed, column.thousands)
-            grouped = "" if column.thousands else f" and not regexp_matches({trimmed}, {text(GROUPED)})"
+            # `34,000` is hardly 34 and a bit.
+            grouped = "" if column.thousands else f" and not regexp_matches({trimmed}, {text(_grouped(','))})"
             return f"case when isfinite({number}){grouped} then try_cast(floor({number}) as integer) end"
         case "number":
             number = _number(trimmed, column.thousands)
@@ -109,8 +108,20 @@ def _date(trimmed: str, known: dict[str, list[str]]) -> str:
 
 
 def _number(trimmed: str, thousands: str | None) -> str:
-    plain = f"replace({trimmed}, '{thousands}', '')" if thousands else trimmed
-    return f"try_cast(replace({plain}, ',', '.') as double)"
+    """A plain number, with a decimal comma too; where it is known what stands between thousands, with those."""
+    plain = f"replace({trimmed}, ',', '.')"
+    if thousands:
+        plain = f"case when regexp_matches({trimmed}, {text(_grouped(thousands))}) then {_ungrouped(trimmed, thousands)} else {plain} end"
+    return f"try_cast({plain} as double)"
+
+
+def _grouped(thousands: str) -> str:
+    """What a number with thousands looks like: 1,234 or 1,234,567.8; 1.234 or 1.234.567,8."""
+    return rf"^[-+]?[1-9][0-9]{{0,2}}(\{thousands}[0-9]{{3}})+(\{'.' if thousands == ',' else ','}[0-9]+)?$"
+
+
+def _ungrouped(value: str, thousands: str) -> str:
+    return f"replace(replace({value}, '{thousands}', ''), ',', '.')"
 
 
 def _amount(trimmed: str, thousands: str | None) -> str:
@@ -120,11 +131,7 @@ def _amount(trimmed: str, thousands: str | None) -> str:
     """
     bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
     cases = [
-        *(
-            [(rf"^[-+]?[0-9]{{1,3}}(\{thousands}[0-9]{{3}})+$", f"replace({bare}, '{thousands}', '')")]
-            if thousands
-            else [(AMBIGUOUS, "null")]
-        ),
+        (_grouped(thousands), _ungrouped(bare, thousands)) if thousands else (AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
         (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
         (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),

@@ -19,7 +19,7 @@ from nextbest.rules.render import sql
 
 REJECTED = {
     "no_id": "fill in the customer's code",
-    "bad_date": "write dates as 2025-08-31 or 31.08.2025; where months come first, say `month_first: true` of the column in the playbook",
+    "bad_date": "write dates as 2025-08-31 or 31.08.2025; where months come first, say so in the playbook (`month_first: true`)",
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
     "bad_amount": "write amounts as 1234.56 or 1 234,56",
     "zero_amount": "leave out rows without an amount",

@@ -12,7 +12,7 @@ from nextbest.models.inspection import CUTS, LABEL, Inspection
 from nextbest.report.html import environment
 
 SHOWN = 12
-"""Features drawn; the figures of all stand in card.json."""
+"""Features drawn; the weights of all stand in card.json."""
 LEFT, RIGHT, FOOT, TOP = 30.0, 230.0, 210.0, 10.0
 ROW, NARROW, WORDS = 26, 6.0, 7
 """Height of a row, the width within which points are heaped, and the words of a feature that are drawn."""
@@ -49,11 +49,11 @@ def write_page(title: str, card: dict[str, Any], seen: Inspection, called: Calla
             card=card,
             figures=card["figures"],
             rows=FIGURES,
-            called=lambda name: "the fall" if name == LABEL else called(name),
+            called=lambda name: name if name == LABEL else called(name),
             importance=seen.importance.head(SHOWN).to_dict("records"),
             most=max(float(seen.importance["mean"].max()), 1e-9),
             swarm=_swarm(seen.shapley, called),
-            dependence=[_dependence(seen.dependence, name, called(name)) for name in seen.importance.feature.head(SHOWN)],
+            dependence=[_dependence(own, called(name)) for name, own in _varied(seen).items()],
             curve=_curve(seen.curve),
             cuts=CUTS,
             association=_association(seen.association),
@@ -86,11 +86,17 @@ def _swarm(shapley: pd.DataFrame, called: Callable[[str], str]) -> dict[str, Any
         "names": [(called(name), ROW * (row + 0.5) + 4) for row, name in enumerate(names)],
         "height": ROW * len(names),
         "most": f"{most:.1f}",
+        "customers": int((shapley.feature == names[0]).sum()),
     }
 
 
-def _dependence(table: pd.DataFrame, name: str, label: str) -> Plot:
-    own = table[table.feature == name]
+def _varied(seen: Inspection) -> dict[str, pd.DataFrame]:
+    """What there is to draw of the first features: one that is the same, or unknown, for everybody has nothing to run over."""
+    own = {name: seen.dependence[seen.dependence.feature == name] for name in seen.importance.feature.head(SHOWN)}
+    return {name: table for name, table in own.items() if len(table) > 1}
+
+
+def _dependence(own: pd.DataFrame, label: str) -> Plot:
     if all(isinstance(value, str) for value in own["at"]):
         return Plot(label, rows=[_word(row, TOP + ROW * (place + 0.8)) for place, row in enumerate(own.head(WORDS).itertuples())])
     at = own["at"].astype(float)
@@ -99,12 +105,17 @@ def _dependence(table: pd.DataFrame, name: str, label: str) -> Plot:
 
 def _word(row: Any, y: float) -> dict[str, Any]:
     places = {name: f"{LEFT + (RIGHT - LEFT) * getattr(row, name):.1f}" for name in ("low", "mean", "high")}
-    return {"word": row.at or "?", "y": y, "title": f"{row.mean:.2f} ({row.low:.2f} to {row.high:.2f})", **places}
+    return {
+        "word": {"": "unknown", "?": "another"}.get(row.at, row.at),
+        "y": y,
+        "title": f"{row.mean:.2f} ({row.low:.2f} to {row.high:.2f})",
+        **places,
+    }
 
 
 def _curve(table: pd.DataFrame) -> Plot:
     """ROC AUC by how many customers were learned from: judged on others, and on the same."""
-    low = float(np.floor(10 * (table.judged - table.judged_sd).min()) / 10)
+    low = min(float(np.floor(10 * (table.judged - table.judged_sd).min()) / 10), 0.9)
     lines = [
         _line(table.customers, table[name], table[name] - table[f"{name}_sd"], table[name] + table[f"{name}_sd"], low)
         for name in ("judged", "learned")
@@ -126,8 +137,12 @@ def _up(value: float, floor: float = 0.0) -> str:
     return f"{FOOT - (FOOT - TOP) * (min(max(value, floor), 1.0) - floor) / (1.0 - floor):.1f}"
 
 
-def _association(table: pd.DataFrame | None) -> list[tuple[str, list[float]]] | None:
+def _association(table: pd.DataFrame | None) -> list[tuple[str, list[float | None]]] | None:
+    """None in a cell: the two are never known together."""
     if table is None:
         return None
     few = table.iloc[: SHOWN + 1, : SHOWN + 1]
-    return [(str(name), [float(value) for value in row]) for name, row in zip(few.index, few.to_numpy(), strict=True)]
+    return [
+        (str(name), [None if np.isnan(value) else float(value) for value in row])
+        for name, row in zip(few.index, few.to_numpy(), strict=True)
+    ]

@@ -98,7 +98,7 @@ def train_activity(
             rows=len(table.frame),
             taken=int(table.falls.sum()),
             figures=judged.figures()
-            | {"threshold": learning.threshold, "settings": model.settings}
+            | {"threshold": learning.threshold, "settings": model.settings, "features_as_of": str(reading.book.as_of)}
             | {"importance": seen.importance.to_dict("records"), "learning_curve": seen.curve.to_dict("records")},
             cautions=CAUTIONS,
         )

@@ -48,6 +48,11 @@ class Imported:
     known: int
     rejected: dict[str, int]
 
+    @property
+    def useless(self) -> bool:
+        """Whether no row could be used."""
+        return 0 < self.rows == sum(self.rejected.values())
+
 
 def consent(
     customer: str | int,

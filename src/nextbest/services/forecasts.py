@@ -15,7 +15,7 @@ from nextbest.models.activity import Table
 from nextbest.models.base import Model
 from nextbest.plan.features import rows_of
 from nextbest.plan.stage import quote, text
-from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind import Bound
 from nextbest.playbook.bind_learning import (
     BoundOfferLearning,
     bound_activity_learning,
@@ -23,13 +23,11 @@ from nextbest.playbook.bind_learning import (
     bound_purchase_learning,
     bound_uplift_learning,
 )
-from nextbest.playbook.load import Loaded
-from nextbest.playbook.params import latest_start
 from nextbest.playbook.sources import Source
 from nextbest.services.activity import read_activity
 from nextbest.services.answers import Answers
 from nextbest.services.effects import read_effects
-from nextbest.services.model_files import Card, fits, read_card, read_model
+from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, Card, fits, read_card, read_model
 from nextbest.services.purchases import history_of, read_purchases
 from nextbest.services.reading import Reading
 
@@ -38,6 +36,8 @@ MISSED = {
     "answers": "without it the model takes every customer for one who was never asked",
 }
 """What it means that a table of learn.yaml is missing where a model forecasts."""
+READ = (STATE, CARD, PIPELINES, SEEN)
+"""The files that a model is read from: what else stands in its folder makes it no other."""
 BATCH = 100_000
 """Customers that are in memory at a time."""
 
@@ -72,21 +72,11 @@ def forecasts(folders: Iterable[str | Path], book: Bound) -> list[Forecast]:
     return list(found.values())
 
 
-def check_served(folders: Iterable[str | Path], loaded: Loaded) -> None:
-    """Raises UsageError for a model that does not fit the playbook, or reads tables which nobody hands in to a server."""
-    for forecast in forecasts(folders, bound(loaded, latest_start(loaded.model))):
-        if forecast.tables:
-            what = f"a model of offers reads {', '.join(forecast.tables)}, which a server does not take"
-            raise UsageError(
-                [Problem(f"playbook '{loaded.model.business.name}'", what, "hand in what it says as columns of the customers")]
-            )
-
-
 def digests(folders: Iterable[str | Path]) -> list[dict[str, str]]:
     """For a run's record: the task of each model, and a hash of its files."""
     found = []
     for folder in sorted(map(str, folders)):
-        files = (path for path in sorted(Path(folder).iterdir()) if path.is_file())
+        files = (path for path in sorted(Path(folder).iterdir()) if path.name in READ)
         together = "".join(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()} " for path in files)
         found.append({"task": read_card(Path(folder)).task, "sha256": hashlib.sha256(together.encode()).hexdigest()})
     return sorted(found, key=lambda item: item["task"])

@@ -30,8 +30,10 @@ from nextbest.errors import DataError, NextbestError, Problem, StoreError, Usage
 from nextbest.intake.files import find, source_of, to_utf8
 from nextbest.plan import staging
 from nextbest.plan.stage import quote
+from nextbest.playbook.bind import bound
 from nextbest.playbook.load import Loaded, load
 from nextbest.playbook.model import Business
+from nextbest.playbook.params import latest_start
 from nextbest.run import Run
 from nextbest.services import jobs
 from nextbest.services.check import check
@@ -111,15 +113,17 @@ class Host:
         return load(folder)
 
     def check_models(self, loaded: Loaded) -> None:
-        """Raises UsageError for a model that does not fit the playbook, or that a server cannot ask."""
+        """Raises UsageError for a model that does not fit the playbook."""
         if self.models:
-            from nextbest.services.forecasts import check_served  # what models need takes seconds to import
+            from nextbest.services.forecasts import forecasts  # what models need takes seconds to import
 
-            check_served(self.models, loaded)
+            forecasts(self.models, bound(loaded, latest_start(loaded.model)))
 
-    def models_made(self) -> list[int]:
-        """Changes where a model was trained anew."""
-        return [(folder / CARD).stat().st_ino for folder in self.models]
+    def models_made(self) -> list[tuple[int, int]] | None:
+        """Changes where a model was trained anew. None while one is not there."""
+        with suppress(FileNotFoundError):
+            return [(found.st_ino, found.st_mtime_ns) for found in ((folder / CARD).stat() for folder in self.models)]
+        return None
 
     # Tables
 

@@ -39,7 +39,7 @@ class Card:
 
 
 def card_of(book: Bound, task: str, model: str, **rest: Any) -> Card:
-    """A card of a model that was learned with a playbook, for the day of its features."""
+    """A card of a model that was learned with a playbook bound for a day."""
     return Card(
         task=task,
         model=model,
@@ -51,14 +51,24 @@ def card_of(book: Bound, task: str, model: str, **rest: Any) -> Card:
 
 
 def by_playbook(folders: Iterable[str | Path], playbooks: Iterable[str]) -> dict[str, list[Path]]:
-    """Folders of models by the name of the playbook that they were learned with. Raises UsageError for one of another playbook."""
+    """Folders of models that a server can ask, by the name of the playbook that they were learned with.
+
+    Raises UsageError for a model of another playbook, and for one of offers: it reads tables that nobody hands in to a server.
+    """
     found: dict[str, list[Path]] = {name: [] for name in playbooks}
+    problems = []
     for folder in map(Path, folders):
-        name = read_card(folder).playbook
-        if name not in found:
-            what = f"was learned with the playbook '{name[:40]}', which is not served"
-            raise UsageError([Problem(str(folder), what, f"serve that one too, or leave the model out; served: {', '.join(found)}")])
-        found[name].append(folder)
+        card = read_card(folder)
+        if card.playbook not in found:
+            what = f"was learned with the playbook '{card.playbook[:40]}', which is not served"
+            problems.append(Problem(str(folder), what, f"serve that one too, or leave the model out; served: {', '.join(found)}"))
+        elif card.task == "offers":
+            what = "is a model of offers: it reads tables that a server does not take"
+            problems.append(Problem(str(folder), what, "hand in what it says as columns of the customers"))
+        else:
+            found[card.playbook].append(folder)
+    if problems:
+        raise UsageError(problems)
     return found
 
 

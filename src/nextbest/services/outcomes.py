@@ -53,6 +53,11 @@ class Imported:
     opted_out: int
     rejected: dict[str, int]
 
+    @property
+    def useless(self) -> bool:
+        """Whether no row could be used. An opt-out holds, even where nobody knows what it is about."""
+        return 0 < self.rows == sum(self.rejected.values()) and not self.opted_out
+
 
 def import_outcomes(
     file: str | Path, *, workspace: str | Path, rejects: str | Path | None = None, time_zone: str = "UTC", actor: str = "outcomes import"

@@ -20,7 +20,7 @@ from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundPurchaseLearning, bound_purchase_learning
 from nextbest.playbook.load import Loaded, load
 from nextbest.services.folder import written_whole
-from nextbest.services.model_files import CARD, STATE, Card, read_card, write_json
+from nextbest.services.model_files import CARD, STATE, Card, card_of, read_card, write_json
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, read_customers
@@ -56,13 +56,10 @@ def train_purchases(
     with _read(data, loaded, cut, progress) as (earlier, reading):
         progress("judging", 1, 1)
         figures = _judged(earlier, _frame(earlier, reading), came)
-    book = learning.book
-    card = Card(
-        task="purchases",
-        model="bg-nbd",
-        playbook=book.model.business.name,
-        playbook_hash=book.loaded.hash,
-        as_of=str(day),
+    card = card_of(
+        learning.book,
+        "purchases",
+        "bg-nbd",
         seed=0,
         numbers=list(learning.model.names),
         words=[],

@@ -86,13 +86,14 @@ class Desk:
     said: Said = field(default_factory=Said)
     run: Path | None = None
     made: int | None = None
-    models: list[int] = field(default_factory=list)
+    models: list[tuple[int, int]] | None = None
     replies: Replybook | None = None
     online: "OrderedDict[date, Online]" = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self) -> None:
         """Take over what changed: an approved playbook, a new run, what customers said. Requests at work keep what they have."""
+        self.said = self._heard()  # before all that may fail: a refusal holds whatever else is amiss
         approved = self.host.approved_hash()
         run = self.host.current
         made = (run / "replies.db").stat().st_ino if run is not None else None
@@ -103,10 +104,13 @@ class Desk:
             self.replies = Replybook(run) if run is not None else None
             self.run, self.made = run, made
             self._forget_online()
-        if (models := self.host.models_made()) != self.models:
+        if (models := self.host.models_made()) is not None and models != self.models:
             self.models = models
-            self._forget_online()
-        self.said = self._heard()
+            try:
+                self.host.check_models(self.loaded)
+                self._forget_online()
+            except NextbestError:  # its playbook may be approved next; engines at work go on with the model that they have
+                log.warning("a model does not fit the playbook in force", extra={"what": self.host.name})
 
     def _forget_online(self) -> None:
         with self.lock:
@@ -200,7 +204,6 @@ class Serving:
         for name, source in sources.items():
             host = Host(name, source, root / name, self.workspace, tuple(models[name]))
             self.desks[name] = Desk(host, host.in_force())
-            host.check_models(self.desks[name].loaded)
         self.receivers = self._receivers()
         self.keys: dict[str, Key] = {}
         self.stopping = threading.Event()
@@ -232,9 +235,15 @@ class Serving:
     def look(self) -> None:
         """Take over whatever changed."""
         self.keys = known_keys(self.workspace)
+        failed: list[NextbestError] = []
         for desk in self.desks.values():
-            desk.look()
-        self.ready = True
+            try:
+                desk.look()
+            except NextbestError as error:  # what is amiss with one is no matter of the others
+                failed.append(error)
+        self.ready = not failed
+        if failed:
+            raise failed[0]
 
     def start(self) -> None:
         """Begin to look for changes and to do jobs."""
