@@ -34,7 +34,7 @@ bench-small: $(VENV)/.ready     ## the same with 20,000 customers
 bench-ledger: $(VENV)/.ready    ## what a workspace adds to a run of 1M customers
 	$(BIN)/python bench/ledger.py --customers 1000000
 
-bench-learning: $(VENV)/.ready-dev  ## how good it is on the shared cases: the figures of docs/explanation/how-good.md (half an hour)
+bench-learning: $(VENV)/.ready-dev  ## how good it is on the shared cases: the figures of docs/explanation/how-good.md (an hour)
 	$(BIN)/python bench/learning.py
 
 bench-serve: $(VENV)/.ready-dev ## a server beside the bare framework (Debian: apt-get install wrk curl)

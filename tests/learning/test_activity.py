@@ -145,13 +145,26 @@ def table(rows=200, seed=0):
     return Table(frame, ("a", "b"), ("c",), falls)
 
 
-@pytest.mark.parametrize("family", activity.FAMILIES)
+@pytest.mark.parametrize("family", [*activity.FAMILIES, "blend"])
 def test_every_family_is_whole_again_from_its_file(family, tmp_path):
     found = table()
-    model = Model.fitted(found, 0, {family: activity.FAMILIES[family][:1]})
+    families = activity.BLENDED if family == "blend" else (family,)
+    model = Model.fitted(found, 0, {name: activity.FAMILIES[name][:1] for name in families})
+    if family == "blend":
+        setting = {name: activity.FAMILIES[name][0] for name in families}
+        model = replace(model, family="blend", settings=setting, parts=activity.fit("blend", setting, found, 0))
     skops.io.dump(model.parts, tmp_path / "parts.skops")
     again = replace(model, parts=skops.io.load(tmp_path / "parts.skops", trusted=TRUSTED))
     np.testing.assert_array_equal(again.probability(found.features), model.probability(found.features))
+
+
+def test_a_blend_is_taken_unless_one_family_is_clearly_better():
+    chance = np.random.default_rng(0)
+    blend, other = chance.exponential(0.3, 500), chance.normal(0, 0.1, 500)
+    other -= other.mean()
+    assert activity._chosen({"blend": blend, "svm": blend + other - 0.001}) == "blend"
+    assert activity._chosen({"blend": blend, "svm": blend + other - 0.05, "linear": blend}) == "svm"
+    assert activity._chosen({"svm": blend, "linear": blend - 0.001}) == "linear"
 
 
 def test_of_a_customer_of_its_training_a_model_says_what_it_said_before_it_saw_them():

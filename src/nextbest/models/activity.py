@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import isotonic_regression
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -30,12 +30,12 @@ from nextbest.models.seen import row_hashes
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "linear": [{"C": 0.1}, {"C": 1.0}],
     "svm": [{"C": 0.5}, {"C": 2.0}],
-    "forest": [{"min_samples_leaf": 2, "max_features": 0.4}],
     "extra_trees": [{"min_samples_leaf": 1, "max_features": 0.5}, {"min_samples_leaf": 3, "max_features": 0.7}],
     "boosting": [{"max_leaf_nodes": 4}, {"max_leaf_nodes": 8}],
-    "blend": [{}],
 }
-"""Family → the settings tried. A blend is the mean log-odds of extra trees and the vector machine."""
+"""Family → the settings tried."""
+BLENDED = ("linear", "svm", "extra_trees")
+"""What a blend is the mean log-odds of: a line, a margin and trees, each with its best setting. They err in different places."""
 TREES, INNER, GRID = 400, 5, 201
 DRAWS = 24
 """Orders of features, each beside one customer of the background, from which a customer's reasons are averaged."""
@@ -91,15 +91,20 @@ class Model:
 
     @classmethod
     def fitted(cls, table: Table, seed: int, families: dict[str, list[dict[str, Any]]] | None = None) -> "Model":
-        """Choose the family by log-loss across inner folds, calibrate on the same folds' forecasts, fit on all rows."""
-        tried = []
+        """Choose a family or a blend by log-loss across inner folds, calibrate on the same folds' forecasts, fit on all rows."""
+        best: dict[str, tuple[Floats, dict[str, Any], Floats]] = {}
         for family, settings in (families or FAMILIES).items():
             for setting in settings:
                 odds, fold = _across(family, setting, table, seed)
-                scale = chosen(odds, table.falls, fold)
-                tried.append((_crossed_loss(odds, table.falls, fold), family, setting, odds, scale))
-        _, family, setting, odds, scale = min(tried, key=lambda item: item[0])
-        model = cls(family, setting, fit(family, setting, table, seed), scale)
+                loss = _crossed_loss(odds, table.falls, fold)
+                if family not in best or loss.mean() < best[family][0].mean():
+                    best[family] = loss, setting, odds
+        if best.keys() >= set(BLENDED):
+            odds = np.mean([best[family][2] for family in BLENDED], axis=0)
+            best["blend"] = _crossed_loss(odds, table.falls, fold), {family: best[family][1] for family in BLENDED}, odds
+        family = _chosen({name: loss for name, (loss, _, _) in best.items()})
+        _, setting, odds = best[family]
+        model = cls(family, setting, fit(family, setting, table, seed), chosen(odds, table.falls, fold))
         model.grid = _venn_abers(odds, table.falls)
         some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
         model.seen = pd.Series(odds, index=row_hashes(table.features)).groupby(level=0).mean()
@@ -162,7 +167,6 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
     makers: dict[str, Any] = {
         "linear": lambda: LogisticRegression(max_iter=1000, **setting),
         "svm": lambda: SVC(gamma="auto", **setting),
-        "forest": lambda: RandomForestClassifier(TREES, random_state=seed, n_jobs=-1, **setting),
         "extra_trees": lambda: ExtraTreesClassifier(TREES, random_state=seed, n_jobs=-1, **setting),
         "boosting": lambda: HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
@@ -173,7 +177,7 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
 
 def fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
     """The parts of a family, fitted on all rows of a table."""
-    parts = [("extra_trees", FAMILIES["extra_trees"][0]), ("svm", FAMILIES["svm"][1])] if family == "blend" else [(family, setting)]
+    parts = list(setting.items()) if family == "blend" else [(family, setting)]
     fitted = [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
     for part in fitted:
         if hasattr(part[-1], "n_jobs"):
@@ -202,15 +206,28 @@ def _across(family: str, setting: dict[str, Any], table: Table, seed: int) -> tu
     return odds, fold
 
 
-def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> float:
-    """Log-loss where each fold's scale is learned on the others."""
+def _chosen(losses: dict[str, Floats]) -> str:
+    """The family of least loss; but the blend, unless one is better than it by more than the error of their difference.
+
+    Of families that do as well as each other the least loss is luck, and a blend of them does better than the luckiest
+    (the rule of one standard error, Breiman et al. 1984).
+    """
+    least = min(losses, key=lambda family: float(losses[family].mean()))
+    if "blend" not in losses:
+        return least
+    gain = losses["blend"] - losses[least]
+    return least if gain.mean() > gain.std() / np.sqrt(len(gain)) else "blend"
+
+
+def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> Floats:
+    """Log-loss of each row, where each fold's scale is learned on the others. Shape: (rows,)."""
     loss = np.zeros(len(odds))
     for held_back in np.unique(fold):
         own = fold == held_back
         scale = chosen(odds[~own], falls[~own], fold[~own])
         probability = np.clip(scale.probability(odds[own]), 1e-6, 1 - 1e-6)
         loss[own] = -(falls[own] * np.log(probability) + (1 - falls[own]) * np.log(1 - probability))
-    return float(loss.mean())
+    return loss
 
 
 def _venn_abers(odds: Floats, falls: Floats) -> list[list[float]]:
