@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nextbest.run import Run
+    from nextbest.services.activity import predict
     from nextbest.services.check import check, copy
     from nextbest.services.consents import consent, import_consents
     from nextbest.services.customers import erase_customer, export_customer, prune, suppress_customer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nextbest.services.rank import rank
     from nextbest.services.replay import replay
     from nextbest.services.score import score
+    from nextbest.services.segments import segments
     from nextbest.services.synth import synth
     from nextbest.services.train import train
     from nextbest.services.uplift import uplift
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain", "export_customer",
-    "held_out", "import_consents", "import_outcomes", "lint", "policies", "prune", "rank", "replay", "score", "suppress_customer",
-    "synth", "train", "uplift", "verify",
+    "held_out", "import_consents", "import_outcomes", "lint", "policies", "predict", "prune", "rank", "replay", "score", "segments",
+    "suppress_customer", "synth", "train", "uplift", "verify",
 ]  # fmt: skip
 
 ELSEWHERE = {
@@ -49,6 +51,7 @@ ELSEWHERE = {
     "held_out": "services.holdouts",
     "import_consents": "services.consents",
     "import_outcomes": "services.outcomes",
+    "predict": "services.activity",
     "prune": "services.customers",
     "suppress_customer": "services.customers",
 }

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import CLIENTS, TRANSACTIONS, Bank
 
 import nextbest
-from nextbest.errors import DataError, UsageError
+from nextbest.errors import DataError, PlaybookError, UsageError
 
 
 def problems(run):
@@ -114,17 +114,28 @@ def test_a_playbook_says_that_months_come_first_and_what_stands_between_thousand
     mine.write_text(said.replace("amount: {type: money", 'amount: {type: money, thousands: ","'))
     lines = ("08/05/2025,Такси", "8/31/2025 10:00 AM,Такси", "2025-08-10,Такси", "31/08/2025,Такси")
     bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
-    bank.add("transactions.csv", *(f'1,{line},"1,234",KZT' for line in lines), "1,08/06/2025,Такси,1.234,KZT")
+    bank.add(
+        "transactions.csv", *(f'1,{line},"1,234",KZT' for line in lines), "1,08/06/2025,Такси,1.234,KZT", '1,08/06/2025,Такси,"1,23",KZT'
+    )
     run = bank.decide(playbook=mine.parent)
-    assert problems(run) == {("transactions", "bad_date", None): (1, False)}
+    assert problems(run) == {("transactions", "bad_date", None): (1, False), ("transactions", "bad_amount", None): (1, False)}
     assert spent(run) == pytest.approx(3 * 1234 + 1.23)
+
+
+def test_what_is_said_of_a_column_must_fit_its_type(tmp_path):
+    mine = nextbest.copy("bank-kz", tmp_path / "mine") / "playbook.yaml"
+    said = mine.read_text().replace("amount: {type: money", "amount: {type: money, month_first: true")
+    mine.write_text(said.replace("date: {type: date", 'date: {type: date, thousands: ","'))
+    with pytest.raises(PlaybookError) as told:
+        nextbest.check(mine.parent)
+    assert "month_first" in str(told.value) and "thousands" in str(told.value)
 
 
 @pytest.mark.parametrize(
     "thousands, written, read",
     [
-        (None, "34", 34), (None, "34,000", None), (",", "34,000", 34000), (",", "12,5", 12), (",", "1.5", 1), (",", "1.234,50", None),
-        (".", "34.000", 34000), (".", "34.0", 34), (".", "1234.56", 1234), (".", "1,5", 1), (".", "1,234.50", None),
+        (None, "34", 34), (None, "34,000", None), (",", "34,000", 34000), (",", "12,5", None), (",", "1.5", 1), (",", "1.234,50", None),
+        (".", "34.000", 34000), (".", "34.0", None), (".", "1234.56", None), (".", "1,5", 1), (".", "1,234.50", None),
     ],
 )  # fmt: skip
 def test_what_stands_between_thousands_is_no_decimal_mark(bank: Bank, tmp_path, thousands, written, read):

@@ -24,6 +24,7 @@ DAY_FIRST, MONTH_FIRST = _dates("%d", "%m"), _dates("%m", "%d")
 
 AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 """`1,234` or `1.234`: a thousand or one."""
+GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
@@ -42,7 +43,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             # Whole years, points: what has not come yet does not count, and no number is no number.
             number = _number(trimmed, column.thousands)
             # `34,000` is hardly 34 and a bit.
-            grouped = "" if column.thousands else f" and not regexp_matches({trimmed}, {text(_grouped(','))})"
+            grouped = "" if column.thousands else f" and not regexp_matches({trimmed}, {text(GROUPED)})"
             return f"case when isfinite({number}){grouped} then try_cast(floor({number}) as integer) end"
         case "number":
             number = _number(trimmed, column.thousands)
@@ -108,20 +109,16 @@ def _date(trimmed: str, known: dict[str, list[str]]) -> str:
 
 
 def _number(trimmed: str, thousands: str | None) -> str:
-    """A plain number, with a decimal comma too; where it is known what stands between thousands, with those."""
-    plain = f"replace({trimmed}, ',', '.')"
-    if thousands:
-        plain = f"case when regexp_matches({trimmed}, {text(_grouped(thousands))}) then {_ungrouped(trimmed, thousands)} else {plain} end"
+    """A plain number, with a decimal comma too; where it is said what stands between thousands, that mark is no decimal one."""
+    plain = _marked(trimmed, thousands) if thousands else f"replace({trimmed}, ',', '.')"
     return f"try_cast({plain} as double)"
 
 
-def _grouped(thousands: str) -> str:
-    """What a number with thousands looks like: 1,234 or 1,234,567.8; 1.234 or 1.234.567,8."""
-    return rf"^[-+]?[1-9][0-9]{{0,2}}(\{thousands}[0-9]{{3}})+(\{'.' if thousands == ',' else ','}[0-9]+)?$"
-
-
-def _ungrouped(value: str, thousands: str) -> str:
-    return f"replace(replace({value}, '{thousands}', ''), ',', '.')"
+def _marked(value: str, thousands: str) -> str:
+    """A number whose marks are known: 1,234 or 1,234,567.8 or 1234.5; null where a mark stands elsewhere."""
+    decimal = "," if thousands == "." else "."
+    pattern = rf"^[-+]?([0-9]+|[1-9][0-9]{{0,2}}(\{thousands}[0-9]{{3}})+)(\{decimal}[0-9]+)?$"
+    return f"case when regexp_matches({value}, {text(pattern)}) then replace(replace({value}, '{thousands}', ''), '{decimal}', '.') end"
 
 
 def _amount(trimmed: str, thousands: str | None) -> str:
@@ -131,7 +128,7 @@ def _amount(trimmed: str, thousands: str | None) -> str:
     """
     bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
     cases = [
-        (_grouped(thousands), _ungrouped(bare, thousands)) if thousands else (AMBIGUOUS, "null"),
+        (AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
         (r"^[-+]?[0-9]+,[0-9]+$", f"replace({bare}, ',', '.')"),
         (r"^[-+]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+$", f"replace({bare}, ',', '')"),
@@ -140,7 +137,8 @@ def _amount(trimmed: str, thousands: str | None) -> str:
         (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
     ]
     branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
-    return f"try_cast(case {branches} end as decimal(18, 2))"
+    value = _marked(bare, thousands) if thousands else f"case {branches} end"
+    return f"try_cast({value} as decimal(18, 2))"
 
 
 def empty(column: SourceColumn) -> str:

@@ -19,7 +19,7 @@ from nextbest.rules.render import sql
 
 REJECTED = {
     "no_id": "fill in the customer's code",
-    "bad_date": "write dates as 2025-08-31 or 31.08.2025; where months come first, say so in the playbook (`month_first: true`)",
+    "bad_date": "write dates as 2025-08-31 or as the column is read: 31.08.2025, or with `month_first: true` in the playbook 08/31/2025",
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
     "bad_amount": "write amounts as 1234.56 or 1 234,56",
     "zero_amount": "leave out rows without an amount",
@@ -40,7 +40,7 @@ REJECTED = {
 """Why a row is left out → how to mend it."""
 
 KEPT = {
-    "unreadable": "the cell is taken as unknown: mend it if it matters",
+    "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
     "unknown": "the value is not in the playbook's list: it counts in totals only",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",

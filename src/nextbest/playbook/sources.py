@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nextbest.playbook.entry import Name, Strict, Texts
 
@@ -22,6 +22,14 @@ class SourceColumn(Strict):
         None, description="of money, a number: what stands between thousands; without it 1,234 and 1.234 of money are left out as ambiguous"
     )
     meaning: Texts | None = Field(None, description="what people call it; without it its first header stands for it")
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "SourceColumn":
+        if self.month_first and self.type != "date":
+            raise ValueError("month_first is of a date")
+        if self.thousands and self.type not in ("money", "number", "integer"):
+            raise ValueError("thousands is of money or a number")
+        return self
 
 
 class Source(Strict):

@@ -50,6 +50,7 @@ def write_page(title: str, card: dict[str, Any], seen: Inspection, called: Calla
             figures=card["figures"],
             rows=FIGURES,
             called=lambda name: name if name == LABEL else called(name),
+            features=len(seen.importance),
             importance=seen.importance.head(SHOWN).to_dict("records"),
             most=max(float(seen.importance["mean"].max()), 1e-9),
             swarm=_swarm(seen.shapley, called),

@@ -56,7 +56,9 @@ def activity(found: Trained) -> RenderableType:
     """The figures of nested cross-validation."""
     figures = found.card.figures
     rows = f"{found.card.rows} customers, {found.card.taken} of them fell"
-    table = Table(title=f"{rows}; chosen: {found.card.model}; each figure on customers not seen", title_justify="left")
+    folds = f"{figures['families'].get(found.card.model, 0)} of {len(found.judged.folds)} folds"
+    title = f"{rows}; chosen: {found.card.model}, as in {folds}; each figure on customers not seen"
+    table = Table(title=title, title_justify="left")
     splits = figures.get("hold_outs")
     for name in ("figure", "mean", "sd over folds", *([f"over {splits['splits']} hold-outs"] if splits else [])):
         table.add_column(name)

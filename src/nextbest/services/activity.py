@@ -98,7 +98,7 @@ def train_activity(
             rows=len(table.frame),
             taken=int(table.falls.sum()),
             figures=judged.figures()
-            | {"threshold": learning.threshold, "settings": model.settings, "features_as_of": str(reading.book.as_of)}
+            | {"threshold": learning.threshold, "settings": model.settings, "features_as_of": _day_of_features(reading)}
             | {"importance": seen.importance.to_dict("records"), "learning_curve": seen.curve.to_dict("records")},
             cautions=CAUTIONS,
         )
@@ -149,6 +149,9 @@ def predict(
     if target.is_dir() or target.suffix != ".parquet":
         raise UsageError([Problem(str(target), "no .parquet file", "name one")])
     with _read(data, load(folder / PLAYBOOK), as_of or read_card(folder).as_of, progress) as (learning, frame, reading):
+        languages = learning.book.model.business.languages
+        if (spoken := language or languages[0]) not in languages:
+            raise UsageError([Problem(f"language {spoken}", "not a language of the playbook", ", ".join(languages))])
         if frame.empty:
             raise DataError([Problem("customers", "nobody is left to predict for", "check the codes, and who objects to profiling")])
         progress("predicting", 1, 1)
@@ -156,7 +159,7 @@ def predict(
         probability = fitted.probability(rows)
         low, high = fitted.interval(rows, probability)
         falls = probability >= threshold
-        words = _words(learning, rows, fitted.reasons(rows, seed), language or learning.book.model.business.languages[0])
+        words = _words(learning, rows, fitted.reasons(rows, seed), spoken)
         code = learning.book.code
         columns = {code: frame[code], "probability": probability, "falls": falls, "low": low, "high": high, **words}
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,6 +211,12 @@ def _read(
             said = frame[learning.model.label]
             frame[FELL] = (said == learning.model.falls).astype(float).where(said.notna() & (said != "?"))
         yield learning, frame, reading
+
+
+def _day_of_features(reading: Reading) -> str | None:
+    """None where no table has dates: then the features are of whatever day the tables are of."""
+    dated = any("date" in source.columns for source in reading.sources.values())
+    return str(reading.book.as_of) if dated else None
 
 
 def _before(learning: BoundActivityLearning) -> date:

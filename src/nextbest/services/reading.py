@@ -108,8 +108,10 @@ class Reading:
         self._malformed(name)
         self.counts[name] = {"read": read, "kept": read - rejected - doubles}
         if read and rejected == read:
-            why = ", ".join(f"{item['rows']} {item['problem']}" for item in self.problems if item["table"] == name and not item["kept"])
-            raise DataError([Problem(name, f"every row would be left out: {why}", "check the as-of day, the codes and the formats")])
+            found = [item for item in self.problems if item["table"] == name and not item["kept"]]
+            why = ", ".join(f"{item['rows']} {item['problem']}" for item in found)
+            fix = "; ".join(f"{item['problem']}: {item['advice']}" for item in found)
+            raise DataError([Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
 
     def features(self, progress: Progress, more: int = 0) -> int:
         """Everything read and summed up: the tables `features` and `population`. `more`: steps that follow; returns how many there are."""

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from nextbest.channels import opened
-from nextbest.errors import NextbestError, Problem, UsageError
+from nextbest.errors import NextbestError, Problem, StoreError, UsageError
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import Loaded, find, load
 from nextbest.playbook.model import Offer
@@ -105,12 +105,12 @@ class Desk:
             self.run, self.made = run, made
             self._forget_online()
         if (models := self.host.models_made()) is not None and models != self.models:
-            self.models = models
             try:
                 self.host.check_models(self.loaded)
                 self._forget_online()
             except NextbestError:  # its playbook may be approved next; engines at work go on with the model that they have
                 log.warning("a model does not fit the playbook in force", extra={"what": self.host.name})
+            self.models = models
 
     def _forget_online(self) -> None:
         with self.lock:
@@ -178,7 +178,11 @@ class Desk:
             known = self.online.get(as_of)
             if known is None:
                 usual = usual_of(self.host.run()) if self.run else None
-                known = self.online[as_of] = Online(bound(self.loaded, as_of), usual, self.host.workspace, self.host.models)
+                book = bound(self.loaded, as_of)
+                try:
+                    known = self.online[as_of] = Online(book, usual, self.host.workspace, self.host.models)
+                except UsageError as error:  # a model that is away or does not fit yet: nothing that the caller can mend
+                    raise StoreError(error.problems) from None
                 while len(self.online) > _KEPT_DAYS:
                     self.online.popitem(last=False)
             else:
