@@ -17,10 +17,11 @@ test-postgres: $(VENV)/.ready-dev  ## the workspace's tests on PostgreSQL too, o
 proof: $(VENV)/.ready-dev       ## the promises in full, on SQLite and PostgreSQL: 200 kills, 1,000 forgeries, 8 processes (half an hour)
 	NEXTBEST_PROOF=full tests/with_postgres $(BIN)/python -m pytest -n 2 -s tests/store/test_proof.py
 
-lint: $(VENV)/.ready-dev        ## style and types
+lint: $(VENV)/.ready-dev        ## style, types, and that every test file can be read
 	$(BIN)/ruff check src tests bench docs
 	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
+	$(BIN)/python -m pytest --collect-only -qq
 
 audit:                          ## the locked libraries against what is known of their vulnerabilities
 	PYTHON=$(PYTHON) .ci/audit
