@@ -71,7 +71,7 @@ def zimnat() -> None:
         return Pairs(frame, numbers, ("sex", "marital_status", "occupation_category_code", "branch_code"))
 
     learned, asked = chance.permutation(np.flatnonzero(~judged)), pairs(np.flatnonzero(judged))
-    for model, most in (("popularity", None), ("collaborative", None), ("logistic", 500), ("boosting", 8000)):
+    for model, most in (("popularity", None), ("collaborative", None), ("logistic", 500), ("boosting", None)):
         fitted = make(model)
         fitted.fit(pairs(np.sort(learned[:most])), SEED)
         frame = asked.frame.assign(p=fitted.propensity(asked))

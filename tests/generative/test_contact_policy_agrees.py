@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -57,8 +58,8 @@ def pasts(draw):
     return events, rests, ranking, draw(st.booleans())
 
 
-def in_sql(customers, moment=MOMENT, book=BOOK):
-    """Customer → (place, held_by, send_at, resting places, chance, choices), by the engine."""
+def in_sql(customers, moment=MOMENT, book=BOOK, beliefs=()):
+    """Customer → (place, held_by, send_at, resting places, chance, choices), by the engine. `beliefs`: score and error by place."""
     with DuckDBEngine(Path("/tmp")) as engine:
         codes = range(len(customers))
         table = {"client_code": codes, "consent_marketing": [agreed for *_, agreed in customers], "time_zone": [None] * len(customers)}
@@ -66,7 +67,9 @@ def in_sql(customers, moment=MOMENT, book=BOOK):
             "features",
             pa.table(table, pa.schema([("client_code", pa.int64()), ("consent_marketing", pa.bool_()), ("time_zone", pa.string())])),
         )
-        engine.load("scored", pa.table({"client_code": codes, "ranking": [list(ranking) for _, _, ranking, _ in customers]}))
+        believed = [[{"score": float(score), "error": float(error)} for score, error in beliefs]] * len(customers)
+        rankings = [list(ranking) for _, _, ranking, _ in customers]
+        engine.load("scored", pa.table({"client_code": codes, "ranking": rankings, "beliefs": believed}))
         for name, columns, place in (("history", HISTORY, 0), ("suppressions", SUPPRESSIONS, 1)):
             rows = [{"client_code": code, **row} for code, customer in zip(codes, customers, strict=True) for row in customer[place]]
             kinds = {"varchar": pa.string(), "bigint": pa.int64()}
@@ -130,7 +133,7 @@ def test_sql_and_python_hold_back_the_same(customers):
         assert found[code][:4] == in_python(*customer, at=NOW), customer
 
 
-EXPLORING = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.3, among=3, salt="tried")))
+EXPLORING = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.3, among=3, salt="tried", draw="first")))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
@@ -146,9 +149,10 @@ def test_what_is_tried_is_one_of_the_best_that_may_go_out(customers):
         if not choices:
             assert chance is None and place == ranking[0]
             continue
+        chances = [0.3 / len(choices) + (0.7 if one == choices[0] else 0) for one in choices]
         draw = bucket(f"tried:{NOW}", str(code)) / BUCKETS
-        assert place == (choices[int(draw / 0.3 * len(choices))] if draw < 0.3 else choices[0])
-        assert chance == pytest.approx(0.3 / len(choices) + (0.7 if place == choices[0] else 0))
+        assert place == choices[next(i for i in range(len(choices)) if i + 1 == len(choices) or draw < sum(chances[: i + 1]))]
+        assert chance == pytest.approx(chances[choices.index(place)])
 
 
 def test_each_choice_comes_as_often_as_its_chance_says():
@@ -165,6 +169,31 @@ def test_another_moment_draws_anew():
     one, two = in_sql(customers, book=EXPLORING), in_sql(customers, MOMENT + timedelta(seconds=1), book=EXPLORING)
     tried = [code for code, item in one.items() if item[0] != 4]
     assert sum(two[code][0] == 4 for code in tried) / len(tried) == pytest.approx(0.8, abs=0.04)
+
+
+THOMPSON = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.1, among=3, salt="tried", draw="thompson")))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0.01, 2)), min_size=4, max_size=4))
+def test_thompson_draws_each_as_often_as_it_may_be_the_best(beliefs):
+    """Beside many draws from the same beliefs: three of four offers are judged, by their place and not by their order."""
+    found = in_sql([([], [], [4, 2, 1, 3], True)] * 4_000, book=THOMPSON, beliefs=beliefs)
+    mean, error = (np.array(each)[[3, 1, 0]] for each in zip(*beliefs, strict=True))
+    drawn = np.random.default_rng(0).normal(mean, error, (200_000, 3)).argmax(axis=1)
+    expected = 0.1 / 3 + 0.9 * np.bincount(drawn, minlength=3) / len(drawn)
+    chances = {place: chance for place, *_, chance, _ in found.values()}
+    for place, likely in zip((4, 2, 1), expected, strict=True):
+        if place in chances:
+            assert chances[place] == pytest.approx(likely, abs=0.03)
+            assert sum(item[0] == place for item in found.values()) / len(found) == pytest.approx(chances[place], abs=0.04)
+    assert 3 not in chances and (len(chances) < 3 or sum(chances.values()) == pytest.approx(1))
+
+
+def test_thompson_with_nothing_uncertain_takes_the_first():
+    found = in_sql([([], [], [4, 2, 1, 3], True)] * 300, book=THOMPSON, beliefs=[(1, 0), (2, 0), (0, 0), (3, 0)])
+    assert len({item[0] for item in found.values()}) > 1
+    assert all(item[4] == pytest.approx(0.1 / 3 + (0.9 if item[0] == 4 else 0)) for item in found.values())
 
 
 def test_without_exploration_the_first_goes_out_for_certain():

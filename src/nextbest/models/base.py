@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,9 @@ GROUP = "nextbest.models"
 class Pairs:
     """Customer × product, one row each.
 
-    `frame` has customer, product, asked_before, taken_before, held (a list of products), heuristic, and the features;
-    for training also round and taken (1 or 0). Codes tell rows apart and are never features, except that a product is
-    itself: its effect is learned.
+    `frame` has customer, product, asked_before, taken_before, held (a list of products, the same in all rows of a customer
+    and round), heuristic, and the features; for training also round and taken (1 or 0).
+    Codes tell rows apart and are never features, except that a product is itself: its effect is learned.
     """
 
     frame: pd.DataFrame
@@ -87,6 +87,15 @@ class Model(Protocol):
 
     def restore(self, state: State) -> None:
         """Become the model that was written."""
+        ...
+
+
+@runtime_checkable
+class KnowsError(Protocol):
+    """A model that can say how far its probabilities may be off."""
+
+    def error(self, pairs: Pairs) -> Floats:
+        """The standard error of each pair's probability. Shape: (rows,)."""
         ...
 
 

@@ -9,28 +9,22 @@ import numpy as np
 from scipy.special import expit
 
 from nextbest.arrays import Floats
-from nextbest.models.base import Pairs, State, needs
+from nextbest.models.base import Pairs, State, folds, needs
 from nextbest.models.collaborative import Model as Collaborative
 
-SHAPE = {
-    "learning_rate": 0.03,
-    "num_leaves": 8,
-    "min_data_in_leaf": 60,
-    "lambda_l2": 20.0,
-    "feature_fraction": 0.6,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "cat_smooth": 30.0,
-    "max_cat_to_onehot": 32,
-}
-TREES = 300
-"""Few small trees: answers are scarce and noisy. Not searched for on any case."""
+ALWAYS = {"feature_fraction": 0.6, "bagging_fraction": 0.8, "bagging_freq": 1, "cat_smooth": 30.0, "max_cat_to_onehot": 32}
+FEW = {"learning_rate": 0.03, "num_leaves": 8, "min_data_in_leaf": 60, "lambda_l2": 20.0, "num_iterations": 300}
+"""Few small trees, for answers that are scarce and noisy. Not searched for on any case."""
+MANY = {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "lambda_l2": 1.0, "num_iterations": 2000}
+"""For answers that are plenty: so many large trees at most."""
+FOLDS, PATIENCE = 3, 50
+"""MANY stops where PATIENCE more trees do not help customers who were held back."""
 
 
 class Model:
     """A classifier; a subclass changes what it is trained for."""
 
-    goal = "binary"
+    goal, judged_by, sign = "binary", "binary_logloss", 1
 
     def fit(self, pairs: Pairs, seed: int) -> None:
         """Learn the trees. Deterministic on one machine and LightGBM version."""
@@ -41,10 +35,29 @@ class Model:
         self.products = sorted(pairs.products.unique())
         self.features = [*pairs.numbers, "similar", "asked_before", "taken_before", *pairs.words, "product"]
         rows, groups = self._ordered(pairs)
-        params = {**SHAPE, "objective": self.goal, "seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1}
         words = list(range(len(self.features)))[-len(self.words) - 1 :]
-        table = lightgbm.Dataset(self._table(pairs)[rows], pairs.taken[rows], group=groups, categorical_feature=words)
-        self.trees = lightgbm.train(params, table, num_boost_round=TREES)
+        params = {"objective": self.goal, "metric": self.judged_by, "eval_at": [5], "feature_pre_filter": False}
+        params |= {"seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1}
+        table = lightgbm.Dataset(self._table(pairs)[rows], pairs.taken[rows], group=groups, categorical_feature=words, params=params)
+        shape = self._shape(lightgbm, table, ALWAYS | params, folds(pairs, FOLDS, seed)[rows])
+        self.trees = lightgbm.train(shape, table)
+
+    def _shape(self, lightgbm: Any, table: Any, params: dict[str, Any], fold: Floats) -> dict[str, Any]:
+        """FEW, unless MANY does better for customers who were held back by more than the error of their mean over the folds."""
+        if len(np.unique(fold)) < FOLDS:
+            return params | FEW
+        parts = [(np.flatnonzero(fold != held_back), np.flatnonzero(fold == held_back)) for held_back in range(FOLDS)]
+        few = self._judged(lightgbm.cv(params | FEW, table, folds=parts))
+        many = self._judged(lightgbm.cv(params | MANY | {"early_stopping_round": PATIENCE}, table, folds=parts))
+        best = int(many[:, 0].argmin())
+        enough = few[-1, 0] - many[best, 0] > many[best, 1] / FOLDS**0.5
+        return params | MANY | {"num_iterations": best + 1} if enough else params | FEW
+
+    def _judged(self, curves: dict[str, list[float]]) -> Floats:
+        """What LightGBM's `cv` says of each number of trees, less is better. Shape: (trees, 2), mean and sd of the folds."""
+        [mean] = [values for name, values in curves.items() if name.endswith("-mean")]
+        [spread] = [values for name, values in curves.items() if name.endswith("-stdv")]
+        return np.column_stack([np.multiply(mean, self.sign), spread])
 
     def _ordered(self, pairs: Pairs) -> tuple[Any, list[int] | None]:
         """The order of the rows, and how many belong together; None where rows stand alone."""

@@ -27,7 +27,10 @@ class Model:
     def similar(self, pairs: Pairs) -> Floats:
         """How much what the customer holds speaks for the product, beside the product itself. Shape: (rows,)."""
         index = pd.Index(self.products).get_indexer(pairs.products)
-        score = np.asarray(self._held(pairs.frame.held).multiply(self.matrix[index]).sum(axis=1)).ravel()
+        who = pairs.frame.groupby([name for name in ("customer", "round") if name in pairs.frame], sort=False).ngroup().to_numpy()
+        first = np.unique(who, return_index=True)[1]
+        held = self._held(pairs.frame.held.iloc[first])[who]
+        score = np.asarray(held.multiply(self.matrix[index]).sum(axis=1)).ravel()
         return np.where(index >= 0, score, 0.0)
 
     def propensity(self, pairs: Pairs) -> Floats:

@@ -15,6 +15,8 @@ from nextbest.models.base import Pairs, State, log_odds
 from nextbest.models.collaborative import Model as Collaborative
 from nextbest.models.terms import Number, Terms, feature_of
 
+ROWS = 20_000
+"""Whose columns are in memory at a time while errors are computed."""
 SWEEPS, NARROW, SETTLED = 40, 1e-4, 1e-3
 """Sweeps at most; a group whose prior variance falls below NARROW says nothing; widths that move by less have settled."""
 WIDTHS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -36,10 +38,12 @@ class Model:
         self.weights: dict[str, Floats] = {}
         self._learn(counted, taken, asked, self.terms.lines())
         bending = sorted({feature_of(group) for group in self.weights} & self.terms.numbers.keys())
-        self._learn(counted, taken, asked, [*self.weights, *self.terms.curves(bending)])
+        width = self._learn(counted, taken, asked, [*self.weights, *self.terms.curves(bending)])
+        self.spread = self._spread(counted, asked, width)
         self.pair_width = _pair_width(self._fixed(counted), taken, asked)
 
-    def _learn(self, pairs: Pairs, taken: Floats, asked: Floats, groups: list[str]) -> None:
+    def _learn(self, pairs: Pairs, taken: Floats, asked: Floats, groups: list[str]) -> dict[str, float]:
+        """Sets the base and the weights; returns the prior variance of each group that is left."""
         columns = {group: self.terms.columns(pairs, group) for group in groups}
         width = {group: 0.1 for group in groups}
         weights = {group: self.weights.get(group, np.zeros(columns[group].shape[1])) for group in groups}
@@ -66,6 +70,19 @@ class Model:
             if not dropped and moved < SETTLED:
                 break
         self.weights = {group: weights[group] for group in width}
+        return width
+
+    def _spread(self, pairs: Pairs, asked: Floats, width: dict[str, float]) -> Floats:
+        """The covariance of the base and the weights (Laplace's approximation). Shape: (columns, columns)."""
+        table = self._table(pairs)
+        ridge = np.concatenate([[1e-8], *(np.full(len(self.weights[group]), 1 / width[group]) for group in width)])
+        probability = expit(self._fixed(pairs))
+        curvature = table.T @ (table * (asked * probability * (1 - probability))[:, None]) + np.diag(ridge)
+        return np.asarray(np.linalg.inv(curvature))
+
+    def _table(self, pairs: Pairs) -> Floats:
+        """The columns that base and weights stand for."""
+        return np.column_stack([np.ones(len(pairs)), *(self.terms.columns(pairs, group) for group in self.weights)])
 
     def _with_similar(self, pairs: Pairs) -> Pairs:
         return pairs.adding(similar=self.similar.similar(pairs))
@@ -88,6 +105,17 @@ class Model:
         found["history"] = _pair_effect(fixed, pairs.column("taken_before"), pairs.column("asked_before"), self.pair_width)
         return found
 
+    def error(self, pairs: Pairs) -> Floats:
+        """The standard error of the probability, by the delta method: of the weights, and of what is the pair's own."""
+        found = np.empty(len(pairs))
+        for start in range(0, len(pairs), ROWS):
+            part = self._with_similar(pairs.where((np.arange(len(pairs)) // ROWS) == start // ROWS))
+            probability, table = self.propensity(part), self._table(part)
+            slope = probability * (1 - probability)
+            own = 1 / (part.column("asked_before") * slope + 1 / self.pair_width**2) if self.pair_width else 0.0
+            found[start : start + ROWS] = slope * np.sqrt(((table @ self.spread) * table).sum(axis=1) + own)
+        return found
+
     def state(self) -> State:
         """Terms and weights."""
         numbers = {name: [item.mean, item.sd, list(item.bends), item.gaps] for name, item in self.terms.numbers.items()}
@@ -98,6 +126,7 @@ class Model:
             "numbers": numbers,
             "words": self.terms.words,
             "weights": {group: weights.tolist() for group, weights in self.weights.items()},
+            "spread": self.spread.tolist(),
             "similar": self.similar.state(),
         }
 
@@ -107,6 +136,7 @@ class Model:
         self.terms = Terms(state["products"], numbers, state["words"])
         self.base, self.pair_width = state["base"], state["pair_width"]
         self.weights = {group: np.array(weights) for group, weights in state["weights"].items()}
+        self.spread = np.array(state["spread"])
         self.similar = Collaborative()
         self.similar.restore(state["similar"])
 

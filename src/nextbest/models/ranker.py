@@ -15,7 +15,7 @@ FOLDS = 3
 class Model(Boosting):
     """Ranks; the scale of its scores is learned on folds that the trees did not see."""
 
-    goal = "lambdarank"
+    goal, judged_by, sign = "lambdarank", "ndcg", -1
 
     def fit(self, pairs: Pairs, seed: int) -> None:
         """Learn the trees on all rows, the scale across folds of customers."""

@@ -30,13 +30,13 @@ def scored(bound: Bound) -> Stage:
             item
             for offer in bound.offers
             for item in (
-                f"{_score(bound, offer)} as {_col(offer, 'score')}",
+                f"{_score(bound.score, offer)} as {_col(offer, 'score')}",
                 f"{_of(bound.confidence, offer)} as {_col(offer, 'confidence')}",
                 *([f"{_col(offer, 'propensity')} * {_col(offer, 'earned')} as {_col(offer, 'expected_profit')}"] if offer.margin else []),
             )
         ],
         [f"{_strong(bound, offer)} as {_col(offer, 'strong')}" for offer in bound.offers],
-        [f"{_ranking(bound)} as ranking"],
+        [f"{_ranking(bound)} as ranking", *([f"{_beliefs(bound)} as beliefs"] if _draws(bound) else [])],
     )
     for layer in layers:
         if layer:
@@ -119,9 +119,11 @@ def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
         f"{_failed(offer.eligible)} as {_col(offer, 'eligibility_failed')}",
         f"{_failed(offer.suitable)} as {_col(offer, 'suitability_failed')}",
     ]
-    named = {column.name for rule in (bound.score, bound.propensity) for column in tree(rule).find_all(exp.Column)}
-    if "learned" in named:
-        items.append(f"cast({sql(offer.learned, 'duckdb') if offer.learned else 'null'} as double) as {_col(offer, 'learned')}")
+    rules = [rule for rule in (bound.score, bound.propensity, bound.uncertainty) if rule]
+    named = {column.name for rule in rules for column in tree(rule).find_all(exp.Column)}
+    for name, rule in (("learned", offer.learned), ("learned_error", offer.learned_error)):
+        if name in named:
+            items.append(f"cast({sql(rule, 'duckdb') if rule else 'null'} as double) as {_col(offer, name)}")
     if "typical" in named:
         items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {_col(offer, 'typical')}")
     if "gap" in named or bound.model.business.gap:
@@ -208,9 +210,21 @@ def _open(offer: BoundOffer, *stages: str) -> str:
     return " and ".join(_col(offer, name) for name in ("eligible", "applicable", "suitable", *stages))
 
 
-def _score(bound: Bound, offer: BoundOffer) -> str:
-    expression = _of(bound.score, offer).replace(_col(offer, "benefit"), f"cast({_col(offer, 'benefit')} as double)")
+def _score(rule: Rule, offer: BoundOffer) -> str:
+    expression = _of(rule, offer).replace(_col(offer, "benefit"), f"cast({_col(offer, 'benefit')} as double)")
     return f"cast({expression} as double)"
+
+
+def _draws(bound: Bound) -> bool:
+    return bound.contact.exploration is not None and bound.contact.exploration.draw == "thompson"
+
+
+def _beliefs(bound: Bound) -> str:
+    """A list by place: the score of each offer and its standard error."""
+    assert bound.uncertainty is not None  # told where the playbook is bound
+    errors = ((offer, f"greatest(coalesce({_score(bound.uncertainty, offer)}, 0), 0)") for offer in bound.offers)
+    each = (f"{{'score': {_col(offer, 'score')}, 'error': {error}}}" for offer, error in errors)
+    return f"[{', '.join(each)}]"
 
 
 def _ranking(bound: Bound) -> str:

@@ -8,6 +8,7 @@ a contact exactly seven days ago is outside the week.
 from collections.abc import Mapping
 from typing import Final
 
+from nextbest.plan.exploration import drawn, with_chances
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.contact import ANSWERS, BUCKETS, BoundCap, BoundCoolOff, BoundHoldout
@@ -133,39 +134,26 @@ def contacted(bound: Bound, moments: Moments, explore: int | None) -> Stage:
         f"then {quote(f'at.{lane}')}"
         for lane in lanes
     )
-    items = [key, "s.ranking", "h.resting", *rules, *(f"{moment_of(bound, lane, moments)} as {quote(f'at.{lane}')}" for lane in lanes)]
+    tried = bound.contact.exploration if explore is not None else None
+    pick, chance, among = "1", "1.0::double", tried.among if tried else 1
+    if tried:  # at every moment anew: what is free may follow from what an earlier draw chose, and the same draw would not be by chance
+        pick, chance = drawn(f"{drawn_place(f'{tried.salt}:{explore}', key)} / {BUCKETS}"), "chances[list_position(choices, place)]"
+    scores = ["s.ranking", *(["s.beliefs"] if tried and tried.draw == "thompson" else [])]
+    at_lanes = [f"{moment_of(bound, lane, moments)} as {quote(f'at.{lane}')}" for lane in lanes]
     source = (
-        f"select {listing(items)}\nfrom scored as s join features using ({key}) left join holding as h using ({key})\n"
-        "where len(s.ranking) > 0"
+        f"select {listing([key, *scores, 'h.resting', *rules, *at_lanes])}\n"
+        f"from scored as s join features using ({key}) left join holding as h using ({key})\nwhere len(s.ranking) > 0"
     )
     rested = "list_filter(resting, lambda r: r.place = ranking[1])[1].rule"
-    pick, chance, choices = (
-        _drawn(bound, key, explore) if explore is not None and bound.contact.exploration else ("1", "1.0::double", "free[:1]")
-    )
+    chosen = f"select *, (case when {anyone} then ranking else {free} end)[:{among}] as choices from (\n{source})"
     return Stage(
         "contacted",
         "one customer with a ranked offer",
-        f"""select {key}, place, resting, held_by, case {at} end as send_at, {chance} as chance, {choices} as choices
-from (select *, coalesce(free[{pick}], ranking[1]) as place,
-    case when len(free) > 0 then null when not {_may(bound, allowed, "ranking[1]")} then 'consent' else {rested} end as held_by
-  from (select *, case when {anyone} then ranking else {free} end as free from (
-{source})))""",
+        f"""select {key}, place, resting, held_by, case {at} end as send_at, {chance} as chance, choices
+from (select *, coalesce(choices[{pick}], ranking[1]) as place,
+    case when len(choices) > 0 then null when not {_may(bound, allowed, "ranking[1]")} then 'consent' else {rested} end as held_by
+  from ({with_chances(tried, chosen) if tried else chosen}))""",
     )
-
-
-def _drawn(bound: Bound, key: str, moment: int) -> tuple[str, str, str]:
-    """SQL over `free`, and `place` once it is chosen: which of them is drawn, with what probability, and among which.
-
-    Every moment draws anew: what is free may follow from what an earlier draw chose, and the same draw would then not be by chance.
-    """
-    explore = bound.contact.exploration
-    assert explore is not None
-    draw = f"{drawn_place(f'{explore.salt}:{moment}', key)} / {BUCKETS * explore.share!r}"
-    number = f"least(len(free), {explore.among})"
-    pick = f"case when {draw} < 1 then least(1 + cast(floor({draw} * {number}) as bigint), {number}) else 1 end"
-    others = f"{explore.share!r} / {number}"
-    chance = f"case when len(free) = 0 then null when place = free[1] then {1 - explore.share!r} + {others} else {others} end"
-    return pick, f"({chance})::double", f"free[:{number}]"
 
 
 def _may(bound: Bound, allowed: Mapping[str, str], place: str) -> str:

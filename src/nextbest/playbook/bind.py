@@ -28,6 +28,10 @@ HOLDS = "holds"
 """The measure of it by category of offers: `holds['cards']` is 1 or 0."""
 
 
+ARBITRATED = frozenset({"evidence", "learned_error", "propensity", "benefit", "lever", "typical", "gap"})
+"""What a score may name of an offer."""
+
+
 class Cell(NamedTuple):
     """One cell of a measure: its key, what is taken of the rows (see `series_of`), and its column."""
 
@@ -62,6 +66,7 @@ class BoundOffer:
     parts: dict[str, list[BoundOption]]
     own_signals: dict[str, Rule]
     learned: Rule | None
+    learned_error: Rule | None
     cost: Rule
     margin: Rule | None
 
@@ -88,6 +93,7 @@ class Bound:
     contact: BoundContact
     propensity: Rule
     score: Rule
+    uncertainty: Rule | None
     confidence: Rule
     plurals: dict[str, Rule]
     paydays: dict[str, Rule]
@@ -123,7 +129,7 @@ class Bound:
         for offer in self.offers:
             for group in (offer.eligible, offer.suitable, offer.terms, offer.facts, offer.own_signals):
                 yield from group.values()
-            yield from (rule for rule in (offer.cap, offer.today, offer.learned, offer.cost, offer.margin) if rule)
+            yield from (rule for rule in (offer.cap, offer.today, offer.learned, offer.learned_error, offer.cost, offer.margin) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
 
     def cells(self) -> dict[str, list[Cell]]:
@@ -234,12 +240,11 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
         propensity=binder.rule(
             business.arbitration.propensity, Scope(frozenset({"evidence", "learned"}), {}, params), "business", "arbitration", "propensity"
         ),
-        score=binder.rule(
-            business.arbitration.score,
-            Scope(frozenset({"evidence", "propensity", "benefit", "lever", "typical", "gap"}), {}, params),
-            "business",
-            "arbitration",
-            "score",
+        score=binder.rule(business.arbitration.score, Scope(ARBITRATED, {}, params), "business", "arbitration", "score"),
+        uncertainty=(
+            binder.rule(business.arbitration.uncertainty, Scope(ARBITRATED, {}, params), "business", "arbitration", "uncertainty")
+            if business.arbitration.uncertainty is not None
+            else None
         ),
         confidence=binder.rule(
             business.arbitration.confidence,
@@ -308,6 +313,7 @@ def _offer(binder: Binder, offer: Offer, scope: Scope) -> BoundOffer:
         parts={part: options(part, getattr(messages, part)) for part in ("observe", "help", "act")},
         own_signals=own_signals,
         learned=binder.rule(offer.learned, scope, *path, "learned") if offer.learned is not None else None,
+        learned_error=binder.rule(offer.learned_error, scope, *path, "learned_error") if offer.learned_error is not None else None,
         cost=binder.rule(offer.cost, scope, *path, "cost"),
         margin=binder.rule(offer.margin, scope, *path, "margin") if offer.margin is not None else None,
     )

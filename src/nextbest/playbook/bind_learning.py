@@ -101,10 +101,13 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         by = model.products.columns.get(model.fills.by)
         if by is None or by.type not in ("category", "text"):
             binder.say(f"no products' column '{model.fills.by}' of words", "name a category", *at, "fills", "by")
-        if len(set(model.fills.columns.values())) < len(model.fills.columns):
-            binder.say("two kinds fill one column", "give each its own", *at, "fills", "columns")
-        for column_filled in model.fills.columns.values():
-            _check_fills(binder, book, column_filled, model.uses, *at, "fills", "columns")
+        filled = model.fills.names
+        if len(set(filled)) < len(filled):
+            binder.say("two kinds fill one column", "give each its own", *at, "fills")
+        for column_filled in filled:
+            _check_fills(binder, book, column_filled, model.uses, *at, "fills")
+        for kind in sorted(model.fills.errors.keys() - model.fills.columns.keys()):
+            binder.say(f"'{kind}' has an error and no probability", "name its column under `columns` too", *at, "fills", "errors", kind)
     features = {*model.uses, *model.pairs, *MADE}
     for name, reason in model.reasons.items():
         for item in (item for item in reason.of if item not in features):
@@ -124,9 +127,8 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
             for name in Gate.model_fields
         },
     )
-    filled = set(model.fills.columns.values()) if model.fills else set()
     for rule in (*result.pairs.values(), *result.eligible.values(), result.heuristic):
-        if filled & set(book.roots(rule)):
+        if model.fills and set(model.fills.names) & set(book.roots(rule)):
             binder.say(f"'{rule.text}' looks at what the model itself fills", "leave it out", *at, "fills")
     if binder.problems:
         raise PlaybookError(binder.problems)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nextbest.playbook.model import Playbook
@@ -70,11 +71,12 @@ def bucket(salt: str, customer: str) -> int:
 
 @dataclass(frozen=True)
 class BoundExploration:
-    """A share of customers whose offer is drawn `among` the best that may go out."""
+    """A share of customers whose offer is drawn evenly `among` the best that may go out; how it is chosen for the others."""
 
     share: float
     among: int
     salt: str
+    draw: Literal["first", "thompson"]
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,10 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
             if (share := number(offer.holdout, 0, 1, "offers", name, "holdout"))
         },
         exploration=(
-            BoundExploration(share, count(contact.exploration.among, 2, "contact", "exploration", "among"), contact.exploration.salt)
-            if contact.exploration and (share := number(contact.exploration.share, 0, 1, "contact", "exploration", "share"))
+            BoundExploration(share, count(among, 2, "contact", "exploration", "among"), contact.exploration.salt, contact.exploration.draw)
+            if contact.exploration
+            and (among := contact.exploration.among)
+            and (share := number(contact.exploration.share, 0, 1, "contact", "exploration", "share"))
             else None
         ),
         purposes={
@@ -200,6 +204,9 @@ def _check_names(model: Playbook, say: Say) -> None:
     for name, offer in model.offers.items():
         if offer.purpose not in contact.purposes:
             say(f"unknown purpose '{offer.purpose}'", "declare it in contact.yaml", "offers", name, "purpose")
+    if contact.exploration and contact.exploration.draw == "thompson" and model.business.arbitration.uncertainty is None:
+        what = "Thompson sampling needs to know how far scores may be off"
+        say(what, "write `uncertainty` under `arbitration`", "contact", "exploration", "draw")
     if contact.fallback is not None and contact.fallback not in model.offers:
         say(f"unknown offer '{contact.fallback}'", "name an offer's id", "contact", "fallback")
     if not known_zone(contact.time_zone):

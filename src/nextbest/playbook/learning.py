@@ -52,6 +52,14 @@ class Fills(Strict):
         description="kind → customer column: the highest probability among the products of that kind that may be offered, 0 where none "
         "may. What a file brings in the column goes before it"
     )
+    errors: dict[str, Name] = Field(
+        {}, description="kind → customer column: the standard error of that probability, where the model knows it"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns that are filled."""
+        return (*self.columns.values(), *self.errors.values())
 
 
 class OfferLearning(Strict):

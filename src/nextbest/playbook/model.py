@@ -16,8 +16,11 @@ class Arbitration(Strict):
 
     propensity: Expression = Field(description="over `evidence`, and `learned` (an offer's own, unknown without a model): 0 to 1")
     score: Expression = Field(
-        description="over `propensity`, `evidence`, `benefit`, `lever`, `typical` (1 in a segment that names the offer, else 0) "
-        "and `gap` (1 where the customer holds nothing of the offer's category, else 0)"
+        description="over `propensity`, `evidence`, `benefit`, `lever`, `typical` (1 in a segment that names the offer, else 0), "
+        "`gap` (1 where the customer holds nothing of the offer's category, else 0) and `learned_error`"
+    )
+    uncertainty: Expression | None = Field(
+        None, description="the standard error of the score, over the same names: how far a draw by `thompson` may leave it"
     )
     confidence: Expression = Field(description="over `propensity`: 0 to 100, shown to people")
 
@@ -221,6 +224,7 @@ class Offer(Strict):
     holdout: Expression = Field(0, description="share of customers never offered this, to measure against")
     lever: float = Field(1.0, description="a business weight; 1 is neutral")
     learned: Expression | None = Field(None, description="what a model says of it, 0 to 1: the customer column that learn.yaml fills")
+    learned_error: Expression | None = Field(None, description="the standard error of `learned`: the customer column for it")
     params: dict[Name, Param] = {}
     eligible: dict[Name, Condition] = {}
     suitable: dict[Name, Condition] = {}

@@ -74,8 +74,15 @@ class Exploration(Strict):
     Without it nobody can find out from the records what another policy would have earned.
     """
 
-    share: Expression = Field(description="0 to 1, over parameters only: of customers for whom the offer is drawn; 0 turns it off")
+    share: Expression = Field(
+        description="0 to 1, over parameters only: of customers for whom each of these is as likely; 0 turns exploration off"
+    )
     among: Expression = Field(description="so many of the best offers that may go out; over parameters only")
+    draw: Literal["first", "thompson"] = Field(
+        "first",
+        description="for all others: the first offer, or by Thompson sampling each with the probability that it is the best, given the "
+        "scores and their `uncertainty` (arbitration)",
+    )
     salt: str = Field(description="who draws what follows from it, the customer's code and the moment that is decided for")
 
 

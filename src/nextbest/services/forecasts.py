@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.models.activity import Table
-from nextbest.models.base import Model
+from nextbest.models.base import KnowsError, Model, Pairs
 from nextbest.plan.features import rows_of
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound
@@ -157,26 +158,30 @@ class _Offers:
 
     def fill(self, reading: Reading) -> None:
         self.answers.pair()
-        scored = (
-            {"customer": pairs.frame["customer"], "product": pairs.frame["product"], "learned": self.model.propensity(pairs)}
-            for pairs in self.answers.open()
-        )
         key, fills = reading.key, self.learning.model.fills
         assert fills is not None
-        if not _load(reading.engine, scored):
-            empty = f"select f.{key} as customer, p.{quote(self.learning.product)} as product, 0.5 as learned"
+        if not _load(reading.engine, (self._scored(pairs, with_error=bool(fills.errors)) for pairs in self.answers.open())):
+            empty = f"select f.{key} as customer, p.{quote(self.learning.product)} as product, 0.5 as learned, 0.5 as error"
             reading.engine.execute(f"create or replace table forecast as {empty} from features as f, products as p where false")
-        kind = f"p.{quote(fills.by)}"
-        best = ", ".join(
-            f"coalesce(max(learned) filter ({kind} = {text(name)}), 0) as {quote(column)}" for name, column in fills.columns.items()
-        )
+        kind, best = f"p.{quote(fills.by)}", "max({'learned': learned, 'error': error})"
+        said = [f"coalesce(max(learned) filter ({kind} = {text(name)}), 0) as {quote(column)}" for name, column in fills.columns.items()]
+        said += [f"({best} filter ({kind} = {text(name)})).error as {quote(column)}" for name, column in fills.errors.items()]
         select = (
-            f"select f.{key}, {best} from features as f left join forecast as o on o.customer = f.{key} "
+            f"select f.{key}, {', '.join(said)} from features as f left join forecast as o on o.customer = f.{key} "
             f"left join products as p on p.{quote(self.learning.product)} = o.product group by 1"
         )
-        _write(reading, select, list(fills.columns.values()))
+        _write(reading, select, list(fills.names))
         for what, name in (("view", "answered"), ("view", "opened"), ("table", "held"), ("table", "answers"), ("table", "products")):
             reading.engine.execute(f"drop {what} {name}")  # what comes next needs the room
+
+    def _scored(self, pairs: Pairs, with_error: bool) -> dict[str, Any]:
+        error = self.model.error(pairs) if with_error and isinstance(self.model, KnowsError) else np.full(len(pairs), np.nan)
+        return {
+            "customer": pairs.frame["customer"],
+            "product": pairs.frame["product"],
+            "learned": self.model.propensity(pairs),
+            "error": error,
+        }
 
 
 @dataclass
