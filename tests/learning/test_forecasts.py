@@ -54,6 +54,46 @@ def test_a_decision_made_with_a_model_is_made_again_without_it(trained):
     assert again.same and again.header["models"][0]["task"] == "offers"
 
 
+def told(folder):
+    """Messages that went out, with the rank of their offer."""
+    messages, decisions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("messages", "decisions"))
+    return messages.dropna(subset="send_at").merge(decisions[["customer_id", "offer", "rank", "score", "propensity"]])
+
+
+def test_what_may_be_the_best_is_tried_as_often_as_it_may_be(trained):
+    """Thompson sampling: offers that the model cannot tell apart go out alike, and each message says the chance that it had."""
+    found = told(trained / "out")
+    first = found["rank"] == 1
+    assert 0.3 < first.mean() < 0.95 and found.chance.between(0.05 / 3 - 1e-9, 1).all()
+    assert (first / found.chance).mean() == pytest.approx(1, abs=0.2)  # what was drawn at the first place, were it always drawn
+    assert found.chance[first].mean() > 1.5 * found.chance[~first].mean()
+
+
+def test_a_model_that_knows_no_error_tries_the_first_and_now_and_then_another(bank, trained, tmp_path):
+    assert train(bank, out=tmp_path / "model", model="popularity", as_of=AS_OF).verdict.passes
+    out, store = tmp_path / "out", tmp_path / "workspace"
+    nextbest.decide(bank, "upsell", as_of=AS_OF, out=out, models=[tmp_path / "model"], workspace=store)
+    found = told(out)
+    for chance, place in zip(found.chance, found["rank"], strict=True):
+        assert any(chance == pytest.approx(0.05 / among + (0.95 if place == 1 else 0), abs=1e-6) for among in (1, 2, 3))
+    assert (found["rank"] == 1).mean() > 0.9
+
+
+def test_a_score_may_count_on_luck(bank, trained, tmp_path):
+    """LinUCB: the ranking by the upper bound of what is likely, from two lines of the playbook."""
+    book = nextbest.copy("upsell", tmp_path / "book")
+    said = (book / "playbook.yaml").read_text()
+    line = "score: lever * propensity\n"
+    assert line in said
+    (book / "playbook.yaml").write_text(said.replace(line, "score: lever * (propensity + 2 * coalesce(learned_error, 0))\n"))
+    nextbest.decide(bank, book, as_of=AS_OF, out=tmp_path / "out", models=[trained / "model"])
+    found = pd.read_parquet(tmp_path / "out" / "decisions.parquet").dropna(subset="rank")
+    assert (found.score > found.propensity).all()
+    top = found.sort_values("score", ascending=False).drop_duplicates("customer_id")
+    likeliest = found.sort_values("propensity", ascending=False).drop_duplicates("customer_id")
+    assert (top["rank"] == 1).all() and (likeliest["rank"] > 1).any()
+
+
 def test_a_file_s_own_forecast_goes_before_the_model(bank, trained, tmp_path):
     data = shutil.copytree(bank, tmp_path / "bank")
     people = pd.read_csv(data / "customers.csv").assign(propensity_fd=None)

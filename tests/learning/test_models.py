@@ -5,11 +5,13 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.learning.conftest import law
 
 from nextbest.errors import UsageError
 from nextbest.models.base import BUILT_IN, Pairs, known, log_odds, make
+from nextbest.models.boosting import FEW
 from nextbest.models.leaks import leaks
 from nextbest.models.terms import Terms
 from nextbest.services.answers import read_answers
@@ -98,6 +100,36 @@ def test_the_law_is_found(name, tables):
     truth = law(asked.column("income"), asked.frame["product"].to_numpy())
     assert np.corrcoef(log_odds(model.propensity(asked)), log_odds(truth))[0, 1] > 0.85
     assert abs(model.propensity(asked) - truth).mean() < 0.06
+
+
+def test_the_logistic_knows_how_far_it_may_be_off(tables):
+    learned, asked = tables
+    model, again, less = make("logistic"), make("logistic"), make("logistic")
+    model.fit(learned, 0)
+    truth, error = law(asked.column("income"), asked.frame["product"].to_numpy()), model.error(asked)
+    assert (abs(model.propensity(asked) - truth) < 2 * error).mean() > 0.8 and error.max() < 0.25
+    again.restore(json.loads(json.dumps(model.state())))
+    assert (again.error(asked) == error).all()
+    less.fit(learned.where(learned.frame.customer.to_numpy() % 3 == 0), 0)
+    assert np.median(less.error(asked)) > 1.2 * np.median(error)
+
+
+@pytest.mark.skipif(not TREES, reason="needs nextbest[learn]")
+def test_where_answers_are_plenty_and_say_the_same_many_large_trees_are_grown(tables):
+    learned, _ = tables
+    few = make("boosting")
+    few.fit(learned, 0)
+    assert few.trees.num_trees() == FEW["num_iterations"]
+    chance = np.random.default_rng(0)
+    frame = pd.DataFrame({"customer": range(6000), "product": 1, "round": 0, "asked_before": 0, "taken_before": 0})
+    frame = frame.assign(x=chance.random(6000), y=chance.random(6000), held=[[]] * 6000)
+    frame["taken"] = ((np.floor(6 * frame.x) + np.floor(6 * frame.y)) % 2).astype(int)  # a chessboard
+    plenty = Pairs(frame, ("x", "y"), ())
+    many = make("boosting")
+    many.fit(plenty.where(frame.customer.to_numpy() < 5000), 0)
+    assert many.trees.num_trees() != FEW["num_iterations"]
+    unseen = plenty.where(frame.customer.to_numpy() >= 5000)
+    assert ((many.propensity(unseen) > 0.5) == unseen.taken).mean() > 0.9
 
 
 def test_what_says_nothing_is_dropped(tables):
