@@ -1,11 +1,13 @@
 """What models see: who may be offered what, and nothing that was not known then."""
 
+import shutil
 from datetime import date
 
 import pandas as pd
 import pytest
 
 from nextbest.errors import DataError, PlaybookError, UsageError
+from nextbest.models.leaks import leaks
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import bound_offer_learning
 from nextbest.playbook.load import load
@@ -142,6 +144,42 @@ def test_what_was_taken_later_was_not_held_before(tmp_path):
         seen = answers.answered().frame
     mine = seen[seen.customer == 1].set_index("round").held
     assert [list(mine[turn]) for turn in (0, 1, 2)] == [[11], [10, 11], [10, 11]]
+
+
+def test_a_round_with_a_date_knows_nothing_that_came_after(tmp_path):
+    """Customer 1 spends 300 on the 10th and 100 on the 27th; offers go out on the 12th, on the 27th, and in March."""
+    sent = "campaign_ix,customer_id,product_id,label,sent\n0,1,10,1,2025-02-12\n1,1,10,0,2025-02-27\n2,1,10,0,2025-03-02\n2,2,11,1,\n"
+    with read_answers(small(tmp_path, responses=sent), "upsell", as_of="2025-03-31") as answers:
+        seen = answers.answered().frame
+        assert answers.days() == {date(2025, 2, 11): [0], date(2025, 2, 26): [1], date(2025, 3, 1): [2]}
+    mine = seen[seen.customer == 1].set_index("round")
+    assert mine.monetary.to_dict() == {0: 300, 1: 300, 2: 400}
+    assert mine.recency.to_dict() == {0: 1, 1: 16, 2: 2}
+    assert mine.asked_before.to_dict() == {0: 0, 1: 1, 2: 2}
+
+
+def test_a_round_before_all_rows_is_told(tmp_path):
+    sent = "campaign_ix,customer_id,product_id,label,sent\n0,1,10,1,2025-01-12\n1,1,10,0,2025-02-27\n"
+    with (
+        pytest.raises(DataError, match="known on 2025-01-11"),
+        read_answers(small(tmp_path, responses=sent), "upsell") as answers,
+    ):
+        answers.answered()
+
+
+def test_spending_that_follows_from_the_answer_leaks_unless_the_answers_have_dates(bank, tmp_path):
+    data = shutil.copytree(bank, tmp_path / "bank")
+    answers, spent = pd.read_csv(data / "responses.csv"), pd.read_csv(data / "transactions.csv")
+    answers = answers[(answers.campaign_ix == 2) & (answers.product_id == 0)].assign(sent="2025-10-01")
+    answers.drop(columns="sent").to_csv(data / "responses.csv", index=False)
+    takers = answers[answers.label == 1].customer_id
+    later = pd.DataFrame({"customer_id": takers, "date": "2025-10-15", "amount": 90_000.0, "mcc": "travel", "channel": "web"})
+    pd.concat([spent, later]).to_csv(data / "transactions.csv", index=False)
+    with read_answers(data, "upsell") as found:
+        assert "monetary" in {item.feature for item in leaks(found.answered())}
+    answers.to_csv(data / "responses.csv", index=False)
+    with read_answers(data, "upsell") as found:
+        assert leaks(found.answered()) == []
 
 
 def test_a_row_that_is_left_out_takes_no_other_with_it(tmp_path):

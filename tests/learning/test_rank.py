@@ -65,7 +65,7 @@ def test_a_trained_model_takes_over_and_ranks_without_answers(bank, ranked, tmp_
     done = run("train", bank, "--out", tmp_path / "model")
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "model" / "card.json").read_text())
-    assert card["model"] == "logistic" and "customer_id" not in card["numbers"] + card["words"] and len(card["cautions"]) == 4
+    assert card["model"] == "logistic" and "customer_id" not in card["numbers"] + card["words"] and len(card["cautions"]) == 5
     data = tmp_path / "data"
     data.mkdir()
     for path in bank.iterdir():

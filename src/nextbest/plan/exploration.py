@@ -10,6 +10,8 @@ from nextbest.playbook.contact import BoundExploration
 PARTS = 30
 PLACES = [NormalDist().inv_cdf((part + 0.5) / PARTS) for part in range(PARTS)]
 """The middles of as many parts of a normal belief, one as likely as the other."""
+CERTAIN = 1e-12
+"""A standard error below which a score is certain."""
 
 
 def with_chances(tried: BoundExploration, source: str) -> str:
@@ -20,7 +22,7 @@ def with_chances(tried: BoundExploration, source: str) -> str:
         return f"select *, {chances} as chances from ({source})"
     places = range(1, tried.among + 1)
     believed = ", ".join(
-        f"beliefs[choices[{i}]].score as score{i}, 1.702 / greatest(beliefs[choices[{i}]].error, 1e-9) as sharp{i}" for i in places
+        f"beliefs[choices[{i}]].score as score{i}, 1.702 / greatest(beliefs[choices[{i}]].error, {CERTAIN}) as sharp{i}" for i in places
     )
     best = ", ".join(f"{_best(i, tried.among)} as best{i}" for i in places)
     listed = f"[{', '.join(f'best{i}' for i in places)}][:len(choices)]"
@@ -42,7 +44,8 @@ def _best(own: int, among: int) -> str:
     """
 
     def more(other: int, place: float) -> str:
-        far = f"(score{other} - score{own} - {1.702 * place!r} / sharp{own}) * sharp{other}"
+        first = "-" if own < other else "+"  # of two that are certain and equal the first is the best
+        far = f"(score{other} - score{own} {first} {100 * CERTAIN} - {1.702 * place!r} / sharp{own}) * sharp{other}"
         return f"coalesce(1 / (1 + exp(least(greatest({far}, -50), 50))), 1)"
 
     others = [other for other in range(1, among + 1) if other != own]

@@ -75,10 +75,10 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
         for name in (customer, product):
             if getattr(model, table).columns.get(name) is None or getattr(model, table).columns[name].type != "id":
                 binder.say(f"'{table}' needs the id column '{name}'", "name it as in the other tables", *at, table, "columns")
-    for entry, kinds in (("round", ("integer",)), ("taken", ("flag",))):
-        column = model.answers.columns.get(getattr(model, entry))
-        if column is None or column.type not in kinds:
-            binder.say(f"'{getattr(model, entry)}' is no {kinds[0]} column of the answers", "name one", *at, entry)
+    for entry, kind, named in (("round", "integer", model.round), ("taken", "flag", model.taken), ("sent", "date", model.sent)):
+        column = model.answers.columns.get(named or "")
+        if named and (column is None or column.type != kind):
+            binder.say(f"'{named}' is no {kind} column of the answers", "name one", *at, entry)
     for name in sorted(set(model.pairs) & (columns | set(model.products.columns) | RESERVED)):
         binder.say(f"the name '{name}' is taken", "name the pair feature otherwise", *at, "pairs", name)
     for name in sorted(columns & set(model.products.columns)):

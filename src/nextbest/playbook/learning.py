@@ -70,6 +70,11 @@ class OfferLearning(Strict):
     answers: Source = Field(description="one row per offer that was made, and what came of it")
     round: Name = Field(description="the answers' column that orders them: the number of a campaign, a month")
     taken: Name = Field(description="the answers' column that says whether the offer was taken (a flag)")
+    sent: Name | None = Field(
+        None,
+        description="the answers' column with the date of the offer. A round is then learned from with the features of the day before its "
+        "first offer, not with those of the as-of day",
+    )
     uses: list[Name] = Field(description="customer columns and features that models may use; never a code")
     pairs: dict[Name, PairFeature] = {}
     eligible: dict[Name, Condition] = Field({}, description="beside: nothing that is held is offered")

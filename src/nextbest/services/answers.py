@@ -1,15 +1,16 @@
 """Answers: the tables of learn.yaml read beside the playbook's own, as pairs of customers and products."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, PlaybookError, Problem, UsageError
@@ -38,6 +39,8 @@ class Answers:
     engine: DuckDBEngine
     reading: Reading
     products: list[str] = field(default_factory=list)
+    of_day: "Callable[[date], AbstractContextManager[Answers]] | None" = None
+    """The same read as it was known on an earlier day."""
 
     def read(self) -> None:
         """The tables of learn.yaml. Needs the customers. Raises DataError."""
@@ -66,13 +69,35 @@ class Answers:
 
     def answered(self) -> Pairs:
         """All answers. Raises DataError where there is nothing to learn from."""
-        frame = self.engine.batches("from answered", BATCH).read_all().to_pandas()
+        parts = [self._answered_of(rounds, day) for day, rounds in self.days().items()]
+        frame = pd.concat(parts).sort_values(["round", "customer", "product"], ignore_index=True) if parts else pd.DataFrame()
         taken = int(frame.taken.sum()) if len(frame) else 0
         if taken == 0 or taken == len(frame):
             what = f"{len(frame)} answers, {taken} of them taken: nothing to learn from"
             fix = "hand in answers of customers who took an offer and of some who did not"
             raise DataError([Problem("answers", what, fix), *self.reading.odd()])
         return self._pairs(frame)
+
+    def days(self) -> dict[date | None, list[int]]:
+        """Day → rounds that are learned from with the features of that day; None: the as-of day."""
+        turn, sent = quote(self.learning.model.round), self.learning.model.sent
+        first = f"min({quote(sent)})::date" if sent else "null"
+        found: dict[date | None, list[int]] = {}
+        for number, day in self.engine.rows(f"select {turn}, {first} from answers group by 1 order by 1"):
+            found.setdefault(day - timedelta(days=1) if day else None, []).append(number)
+        return found
+
+    def _answered_of(self, rounds: list[int], day: date | None) -> pd.DataFrame:
+        if day is not None and self.of_day:
+            try:
+                with self.of_day(day) as earlier:
+                    return earlier._answered_of(rounds, None)
+            except DataError as error:
+                what = f"what was known on {day}, the day before the offers of round {rounds[0]}, is not there"
+                fix = "hand in rows of earlier months, or answers of later rounds only"
+                raise DataError([Problem("answers", what, fix), *error.problems]) from error
+        among = ", ".join(map(str, rounds))
+        return self.engine.batches(f"from answered where round in ({among})", BATCH).read_all().to_pandas()
 
     def open(self) -> Iterator[Pairs]:
         """The pairs that may be offered, a batch at a time, by customer and product."""
@@ -120,7 +145,7 @@ def read_answers(
         learning = bound_offer_learning(book)
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
-        made = Answers(learning, engine, reading)
+        made = Answers(learning, engine, reading, of_day=lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers))
         steps = reading.features(progress, more=2)
         progress("reading answers", steps - 1, steps)
         made.read()

@@ -57,6 +57,7 @@ def train(
         progress("standing at the gate", 1, 2)
         verdict = _gate(answers, pairs, name, champion, seed)
         book = learning.book
+        days = {str(day or book.as_of): rounds for day, rounds in answers.days().items()}
         card = card_of(
             book,
             "offers",
@@ -67,8 +68,8 @@ def train(
             products=answers.products,
             rows=len(pairs),
             taken=int(pairs.taken.sum()),
-            figures={check.what: asdict(check)["figure"] for check in verdict.checks},
-            cautions=CAUTIONS,
+            figures={check.what: asdict(check)["figure"] for check in verdict.checks} | {"features_as_of": days},
+            cautions=[*([HINDSIGHT] if str(book.as_of) in days else []), *CAUTIONS],
         )
         earlier = {path.name: path.read_bytes() for path in sorted((folder / GATES).glob("*.json"))} if folder.is_dir() else {}
         report = json.dumps({**asdict(verdict), "passes": verdict.passes}, ensure_ascii=False, indent=1) + "\n"
@@ -98,10 +99,11 @@ def _in_charge(folder: Path) -> str:
     return BASELINE
 
 
+HINDSIGHT = "Rounds without a date were learned from with the features of the as-of day: what came after an offer is among them."
 CAUTIONS = [
+    "Holdings are of the as-of day, but for what was taken in the round or later.",
     "Propensities are of answers like those it learned from: same channel, same kind of offer, same time of year.",
     "Who was asked was not drawn at random: the model knows nothing of people like whom nobody was asked.",
-    "Features and holdings are of the as-of day, for every round: hand in data from before the last round to judge without hindsight.",
     "A propensity is no effect: who would have taken the offer anyway is in it (see uplift).",
 ]
 
