@@ -7,6 +7,9 @@ import pytest
 import nextbest as nb
 from nextbest.errors import PlaybookError
 
+one_store = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+"""Of what the engine says alone; the others run on PostgreSQL too."""
+
 
 def test_at_most_three_a_week_in_a_true_sliding_window(town):
     town.client(1)
@@ -25,6 +28,7 @@ def test_a_contact_in_between_may_not_overfill_a_window_either(town):
     assert town.held(town.decide("2025-09-02T12:00"))["1"] is None  # 2, 5, 8 do, and 5, 8, 9, but no four
 
 
+@one_store
 def test_what_was_held_back_says_what_would_have_been_sent(town):
     town.client(1)
     for day in (1, 2, 3):
@@ -38,6 +42,7 @@ def test_what_was_held_back_says_what_would_have_been_sent(town):
     assert run.record["counts"]["held_by"] == {"cap:week": 1}
 
 
+@one_store
 def test_quiet_hours_and_sundays_put_a_message_off(town):
     """2025-09-07 is a Sunday."""
     town.client(1)
@@ -52,6 +57,7 @@ def test_quiet_hours_and_sundays_put_a_message_off(town):
         assert str(run.messages.send_at[0])[:16].replace(" ", "T") == expected
 
 
+@one_store
 def test_hours_are_those_of_the_customers_own_time_zone(town):
     town.client(1, zone="Europe/Berlin").client(2, zone="Asia/Almaty").client(3, zone="Mars/Olympus").client(4)
     run = town.decide("2025-09-01T09:00")
@@ -93,6 +99,7 @@ def test_an_accepted_offer_is_not_made_again(town):
     assert town.decide("2025-10-10T12:00").messages.offer[0] != "travel-card"
 
 
+@one_store
 def test_a_service_message_neither_eats_a_marketing_cap_nor_waits_for_it(town):
     town.client(1)
     for day in (1, 2, 3):
@@ -106,6 +113,7 @@ def test_a_service_message_neither_eats_a_marketing_cap_nor_waits_for_it(town):
     assert town.held(town.decide("2025-09-08T12:00"))["1"] is None  # three marketing messages a week, the service one beside them
 
 
+@one_store
 def test_a_service_message_needs_no_consent_to_marketing(town):
     town.client(1, marketing="no").edit("offers/travel-card.yaml", ("category: cards\n", "category: cards\npurpose: service\n"))
     assert town.held(town.decide())["1"] is None
@@ -131,6 +139,7 @@ def test_a_suppression_has_an_end_ahead_and_a_scope_that_fits(town):
             nb.suppress_customer(1, workspace=town.place, **wrong)
 
 
+@one_store
 def test_below_the_minimum_there_is_no_offer_and_it_says_so(town):
     town.client(1).edit(
         "params.yaml",
@@ -145,6 +154,7 @@ def test_below_the_minimum_there_is_no_offer_and_it_says_so(town):
     assert run.record["counts"]["customers"]["without_offer"] == 1
 
 
+@one_store
 def test_the_fallback_is_offered_where_nothing_else_is(town):
     town.client(1).edit(
         "params.yaml",
@@ -157,6 +167,7 @@ def test_the_fallback_is_offered_where_nothing_else_is(town):
     assert town.decide().messages.offer.tolist() == ["credit-card"]
 
 
+@one_store
 def test_a_cap_of_none_means_nobody(town):
     town.client(1).edit(
         "params.yaml",
@@ -165,6 +176,7 @@ def test_a_cap_of_none_means_nobody(town):
     assert town.held(town.decide())["1"] == "cap:week"
 
 
+@one_store
 def test_limits_are_numbers_in_their_place(town):
     town.edit("contact.yaml", ("days: 7, lane: marketing}", "days: -1, lane: night}"), ("share: p.global_holdout", "share: 7"))
     with pytest.raises(PlaybookError) as told:
@@ -207,6 +219,7 @@ def test_an_opt_out_event_is_a_refusal_of_the_purpose(town):
     assert town.held(town.decide("2025-10-01T12:00"))["1"] == "consent"
 
 
+@one_store
 def test_who_is_held_out_is_drawn_by_hash_and_left_alone(town):
     for code in range(1, 41):
         town.client(code)
@@ -223,6 +236,7 @@ def test_who_is_held_out_is_drawn_by_hash_and_left_alone(town):
     assert set(run.features.client_code) == set(again.features.client_code)
 
 
+@one_store
 def test_an_offers_own_holdout_never_gets_that_offer(town):
     for code in range(1, 21):
         town.client(code)

@@ -8,6 +8,7 @@ apart, and the generative tests hold the two against each other.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlglot import exp, parse_one
@@ -36,9 +37,14 @@ class Function:
         if self.sql is None:
             return None
         named = dict(zip(self.arguments, arguments, strict=True))
-        return parse_one(self.sql, dialect="duckdb").transform(
+        return _parsed(self.sql).transform(
             lambda node: exp.paren(named[node.name].copy()) if isinstance(node, exp.Column) else node
         )
+
+
+@lru_cache(maxsize=100)
+def _parsed(text: str) -> exp.Expr:
+    return parse_one(text, dialect="duckdb")
 
 
 def _strict(function: Callable[..., Value]) -> Callable[..., Value]:

@@ -8,7 +8,7 @@ scalar SQL over one row of columns, the same for the batch, one customer, an exp
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -70,9 +70,15 @@ def literal(value: ParamValue) -> exp.Expr:
 
 
 def parse(text: str) -> exp.Expr:
-    """The tree of one scalar expression of the rule language. Raises RuleError."""
+    """The tree of one scalar expression of the rule language; not to be changed: it is kept. Raises RuleError."""
+    return _parsed(str(text))
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> exp.Expr:
+    """Kept, since the same playbook is bound for many days, and again for every run."""
     try:
-        trees = sqlglot.parse(str(text), dialect="duckdb")
+        trees = sqlglot.parse(text, dialect="duckdb")
     except SqlglotError as error:
         detail: dict[str, str] = next(iter(getattr(error, "errors", [])), {})
         near = f" near '{detail['highlight']}'" if detail.get("highlight") else ""
