@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from nextbest.services.segments import segments
     from nextbest.services.synth import synth
     from nextbest.services.train import train
-    from nextbest.services.uplift import uplift
+    from nextbest.services.uplift import targeting, uplift
     from nextbest.services.verify import verify
 
 __all__ = [
     "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain", "export_customer",
     "held_out", "import_consents", "import_outcomes", "lint", "policies", "predict", "prune", "rank", "replay", "score", "segments",
-    "suppress_customer", "synth", "train", "uplift", "verify",
+    "suppress_customer", "synth", "targeting", "train", "uplift", "verify",
 ]  # fmt: skip
 
 ELSEWHERE = {
@@ -54,6 +54,7 @@ ELSEWHERE = {
     "predict": "services.activity",
     "prune": "services.customers",
     "suppress_customer": "services.customers",
+    "targeting": "services.uplift",
 }
 """Names whose module is not the service of the same name."""
 

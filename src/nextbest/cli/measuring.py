@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,20 +71,26 @@ def assign(
         out.print(f"Written: {done.path}" + (f"; {done.kept} were in it before" if done.kept else ""), highlight=False)
 
 
-def _numbers(items: list[str], option: str, example: str) -> dict[str, float]:
-    """NAME=0.5, several times over."""
+def _pairs(items: list[str], option: str, example: str) -> dict[str, str]:
+    """NAME=TEXT, several times over."""
     found = {}
     for item in items:
-        name, _, number = item.rpartition("=")
+        name, _, written = item.rpartition("=")
         if name in found:
             raise UsageError([Problem(f"{option} {name}", "stands twice", "say it once")])
-        try:
-            found[name] = float(number)
-        except ValueError:
-            found[name] = math.nan
-        if not name or not math.isfinite(found[name]):
+        if not name or not written:
             raise UsageError([Problem(f"{option} {item}", f"not {example}", f"e.g. {option} {example}")])
+        found[name] = written
     return found
+
+
+def _numbers(items: list[str], option: str, example: str) -> dict[str, float]:
+    """NAME=0.5, several times over."""
+    found = {name: _amount(written) for name, written in _pairs(items, option, example).items()}
+    for name, number in found.items():
+        if isinstance(number, str) or not math.isfinite(number):
+            raise UsageError([Problem(f"{option} {name}={number}", f"not {example}", f"e.g. {option} {example}")])
+    return {name: float(number) for name, number in found.items()}
 
 
 @experiment_app.command()
@@ -166,14 +172,34 @@ def uplift(
     outcome: Annotated[str, typer.Option(help="the column of the outcome")],
     leave_out: Annotated[list[str] | None, typer.Option(help="a column that is no feature (a code); may be repeated")] = None,
     share: Annotated[float, typer.Option(help="uplift among the first so many")] = 0.3,
+    value: Annotated[str | None, typer.Option(help="what one unit of the outcome is worth: a number or a column; with --cost")] = None,
+    cost: Annotated[list[str] | None, typer.Option(help="ARM=NUMBER or ARM=COLUMN, once for each treatment; with --value")] = None,
     seed: Annotated[int, typer.Option(help="the same file and seed give the same figures")] = 0,
 ) -> None:
-    """Which learner orders customers best by what an offer changes, cross-validated."""
+    """Which learner orders customers best by what an offer changes, or with --value and --cost what it earns to follow each."""
     from nextbest.report import measuring as show
-    from nextbest.services.uplift import uplift as uplift_service
+    from nextbest.services import uplift as service
 
     with told():
-        found = uplift_service(
-            file, treatment=treatment, control=control, outcome=outcome, leave_out=tuple(leave_out or ()), share=share, seed=seed
-        )
-        out.print(show.uplift(found, share))
+        columns: dict[str, Any] = {
+            "treatment": treatment,
+            "control": control,
+            "outcome": outcome,
+            "leave_out": tuple(leave_out or ()),
+            "seed": seed,
+        }
+        if value is None and not cost:
+            out.print(show.uplift(service.uplift(file, share=share, **columns), share))
+            return
+        if value is None or not cost:
+            raise UsageError([Problem("--value and --cost", "stand together", "name both, or neither")])
+        costs = {arm: _amount(amount) for arm, amount in _pairs(cost, "--cost", "mail=0.5").items()}
+        out.print(show.targeting(service.targeting(file, value=_amount(value), cost=costs, **columns)))
+
+
+def _amount(written: str) -> float | str:
+    """A number, or else the name of a column."""
+    try:
+        return float(written)
+    except ValueError:
+        return written

@@ -91,14 +91,17 @@ def _parts(kind: Kind, features: pd.DataFrame, outcome: Floats, treated: Floats,
 
 
 def crossfit(kind: Kind, features: pd.DataFrame, outcome: Floats, treated: Floats, folds: int, seed: int) -> Floats:
-    """Effects of all rows, each by models that did not see it. Folds are drawn within each arm. Shape: (rows,)."""
+    """Effects of all rows, each by models that did not see it. Folds are drawn within each arm. Shape: (rows,).
+
+    `treated` is 1 or 0; rows of other treatments, where it is not a number, are asked about and not learned from.
+    """
     chance, found = np.random.default_rng(seed), np.empty(len(outcome))
     fold = np.empty(len(outcome), dtype=int)
-    for arm in (0, 1):
-        rows = np.flatnonzero(treated == arm)
-        fold[rows] = chance.permutation(np.arange(len(rows)) % folds)
+    for arm in (treated == 0, treated == 1, np.isnan(treated)):
+        fold[arm] = chance.permutation(np.arange(arm.sum()) % folds)
     for rest, own in _cut(fold):
-        found[own] = effects(learned(kind, features[rest], outcome[rest], treated[rest], seed), features[own])
+        known = rest & ~np.isnan(treated)
+        found[own] = effects(learned(kind, features[known], outcome[known], treated[known], seed), features[own])
     return found
 
 

@@ -7,7 +7,7 @@ from nextbest.measure.experiments import Effect
 from nextbest.measure.ranking import Figure
 from nextbest.services.experiment import Experiment
 from nextbest.services.policies import Policies
-from nextbest.services.uplift import Ordered
+from nextbest.services.uplift import Ordered, Targeted
 
 VERDICTS = {"kept": "kept", "broken": "BROKEN", "open": "cannot be told yet: more customers are needed"}
 CHOOSES = {
@@ -87,6 +87,16 @@ def uplift(found: list[Ordered], share: float) -> RenderableType:
         table.add_column(name)
     for item in found:
         table.add_row(item.treatment, item.learner, *(_figure(figure) for figure in (item.at_share, item.qini, item.auuc)))
+    return table
+
+
+def targeting(found: list[Targeted]) -> RenderableType:
+    """A row per policy."""
+    table = Table(title="profit a customer, beyond leaving all alone", title_justify="left")
+    for name in ("policy", *(f"gets {arm}" for arm in found[0].shares), "profit"):
+        table.add_column(name)
+    for item in found:
+        table.add_row(item.policy, *(f"{share:.0%}" for share in item.shares.values()), _figure(item.profit))
     return table
 
 

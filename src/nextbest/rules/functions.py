@@ -37,9 +37,7 @@ class Function:
         if self.sql is None:
             return None
         named = dict(zip(self.arguments, arguments, strict=True))
-        return _parsed(self.sql).transform(
-            lambda node: exp.paren(named[node.name].copy()) if isinstance(node, exp.Column) else node
-        )
+        return _parsed(self.sql).transform(lambda node: exp.paren(named[node.name].copy()) if isinstance(node, exp.Column) else node)
 
 
 @lru_cache(maxsize=100)

@@ -1,5 +1,6 @@
 """Uplift: which learner orders customers best by the effect of an offer, on an experiment's own rows, cross-fit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from nextbest.arrays import Floats
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.frame import read_frame
 from nextbest.measure import uplift as measure
-from nextbest.measure.ranking import Figure
-from nextbest.models.uplift import ACROSS, KINDS, crossfit, table
+from nextbest.measure.ranking import Figure, interval
+from nextbest.models.uplift import ACROSS, KINDS, Kind, crossfit, table
 
 MOST_WORDS = 200
 """Values of a feature that is a word; trees of scikit-learn take up to 255."""
@@ -28,6 +29,33 @@ class Ordered:
     at_share: Figure
     qini: Figure
     auuc: Figure
+
+
+@dataclass(frozen=True)
+class Targeted:
+    """A way of choosing a treatment, or none, for each customer, and what it earns beyond leaving all alone.
+
+    `shares`: of customers who get each treatment. `profit`: a customer, in the unit of value and cost.
+    """
+
+    policy: str
+    shares: dict[str, float]
+    profit: Figure
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """The rows of an experiment."""
+
+    features: pd.DataFrame
+    arms: npt.NDArray[Any]
+    control: str
+    outcome: Floats
+    frame: pd.DataFrame
+
+    @property
+    def treatments(self) -> list[str]:
+        return sorted(set(self.arms) - {self.control})
 
 
 def uplift(
@@ -46,7 +74,51 @@ def uplift(
     All columns but `treatment`, `outcome` and those in `leave_out` are features: other outcomes and codes must be left out.
     `response` orders by the outcome of the treated, as a plain response model would. Raises DataError, UsageError.
     """
-    path = Path(file)
+    rows = _read(Path(file), treatment, control, outcome, leave_out)
+    return judged(rows.features, rows.arms, control, rows.outcome, rows.treatments, share, seed, folds)
+
+
+def targeting(
+    file: str | Path,
+    *,
+    treatment: str,
+    control: str,
+    outcome: str,
+    value: float | str,
+    cost: Mapping[str, float | str],
+    leave_out: tuple[str, ...] = (),
+    folds: int = ACROSS,
+    seed: int = 0,
+) -> list[Targeted]:
+    """What it earns to give each customer the treatment of most expected profit, or none, by learner; beside it each treatment for all.
+
+    `value`: of one unit of the outcome. `cost`: of each treatment. Either is a number or a column, of each customer, which is then no
+    feature. Choices are made by models that did not see the customer, and judged on the customers whom chance gave what was
+    chosen, weighted by how likely that was (Horvitz and Thompson 1952). Raises DataError, UsageError.
+    """
+    own = tuple(item for item in (value, *cost.values()) if isinstance(item, str))
+    rows = _read(Path(file), treatment, control, outcome, (*leave_out, *own))
+    if unknown := sorted(set(rows.treatments) ^ set(cost)):
+        raise UsageError([Problem(f"cost of {', '.join(unknown)}", "a cost for each treatment, and for no other", f"{rows.treatments}")])
+    worth, costs = _amount(rows.frame, value), {name: _amount(rows.frame, item) for name, item in cost.items()}
+    arms = [control, *rows.treatments]
+    policies = {f"all: {name}": np.full(len(rows.arms), name, dtype=object) for name in rows.treatments}
+    for kind in KINDS:
+        if kind != "response":
+            net = [worth * _effects(rows, kind, name, folds, seed) - costs[name] for name in rows.treatments]
+            policies[kind] = np.array(arms, dtype=object)[np.vstack([np.zeros(len(worth)), *net]).argmax(axis=0)]
+    chance = {arm: float((rows.arms == arm).mean()) for arm in arms}
+    earned = worth * rows.outcome - np.select([rows.arms == name for name in costs], list(costs.values()), 0.0)
+    alone = np.where(rows.arms == control, earned / chance[control], 0.0)
+    found = []
+    for name, chosen in policies.items():
+        likely = np.select([chosen == arm for arm in arms], [chance[arm] for arm in arms])
+        gained = np.where(rows.arms == chosen, earned / likely, 0.0) - alone
+        found.append(Targeted(name, {arm: float((chosen == arm).mean()) for arm in rows.treatments}, interval(gained, seed)))
+    return found
+
+
+def _read(path: Path, treatment: str, control: str, outcome: str, leave_out: tuple[str, ...]) -> _Experiment:
     frame = read_frame(path)
     if missing := [name for name in (treatment, outcome, *leave_out) if name not in frame]:
         raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", f"it has {', '.join(map(str, frame.columns))}")])
@@ -65,8 +137,22 @@ def uplift(
             )
     if problems:
         raise UsageError(problems)
-    y = frame[outcome].to_numpy(np.float64)
-    return judged(table(rest), arms.to_numpy(object), control, y, sorted(set(arms) - {control}), share, seed, folds)
+    return _Experiment(table(rest), arms.to_numpy(object), control, frame[outcome].to_numpy(np.float64), frame)
+
+
+def _amount(frame: pd.DataFrame, of: float | str) -> Floats:
+    """A number for each row. Raises UsageError for a column that has none in some."""
+    if not isinstance(of, str):
+        return np.full(len(frame), float(of))
+    values = np.asarray(pd.to_numeric(frame[of], errors="coerce"), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise UsageError([Problem(f"column '{of}'", "is no number in every row", "fill it in, or name a number for all")])
+    return values
+
+
+def _effects(rows: _Experiment, kind: Kind, treatment: str, folds: int, seed: int) -> Floats:
+    treated = np.select([rows.arms == treatment, rows.arms == rows.control], [1.0, 0.0], np.nan)
+    return crossfit(kind, rows.features, rows.outcome, treated, folds, seed)
 
 
 def judged(
