@@ -1,6 +1,6 @@
 """How good is it, really: every figure of docs/explanation/how-good.md, from the shared cases, seeded, one command.
 
-python bench/learning.py [upsell] [zimnat] [bank-marketing] [hillstrom] [open-bandit] [shop] [speed]
+python bench/learning.py [upsell] [zimnat] [bank-marketing] [hillstrom] [open-bandit] [experiments] [shop] [speed]
 """
 
 import statistics
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from nextbest.measure.experiments import Arm, read
 from nextbest.measure.offpolicy import doubly_robust, ipw, overlap, snipw
 from nextbest.measure.ranking import auc, by_customer, interval, weighted_interval
 from nextbest.models.activity import Model as Activity
@@ -135,6 +136,23 @@ def open_bandit() -> None:
         print(f"{found.method:6s} {found.value:.5f} ({found.low:.5f} to {found.high:.5f}), off by {off:.0%}")
 
 
+def experiments() -> None:
+    """False alarms: two arms that are the same, 1,000 times; looked at once, and looked at on each of twenty days."""
+    chance, days, each = np.random.default_rng(SEED), 20, 200
+    once, often, anytime = [], [], []
+    for _ in range(1000):
+        arms = [(chance.random((days, each)) < 0.1).sum(axis=1).cumsum() for _ in range(2)]
+        seen = [
+            read(*(Arm(each * day, float(taken[day - 1]), float(taken[day - 1])) for taken in arms), planned=2 * days * each)
+            for day in range(1, days + 1)
+        ]
+        once.append(seen[-1].fixed.clear)
+        often.append(any(item.fixed.clear for item in seen))
+        anytime.append(any(item.anytime.clear for item in seen))
+    for name, alarms in (("fixed, at the end", once), ("fixed, every day", often), ("anytime-valid, every day", anytime)):
+        print(f"{name:24s} {np.mean(alarms):.3f}", flush=True)
+
+
 def shop() -> None:
     """Activity: nested cross-validation, five folds five times over, copies in one fold; twenty single splits. Twenty minutes."""
     with tempfile.TemporaryDirectory() as temp:
@@ -173,6 +191,7 @@ PARTS = {
     "bank-marketing": bank_marketing,
     "hillstrom": hillstrom,
     "open-bandit": open_bandit,
+    "experiments": experiments,
     "shop": shop,
     "speed": speed,
 }

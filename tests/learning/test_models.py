@@ -102,6 +102,19 @@ def test_the_law_is_found(name, tables):
     assert abs(model.propensity(asked) - truth).mean() < 0.06
 
 
+def test_who_follows_the_model_loses_little(tables):
+    """Policy regret: what is taken less often than were the law itself followed. By popularity it is far more."""
+    learned, asked = tables
+    truth = pd.Series(law(asked.column("income"), asked.frame["product"].to_numpy()))
+    regret = {}
+    for name in ("logistic", "popularity"):
+        model = make(name)
+        model.fit(learned, 0)
+        first = pd.Series(model.propensity(asked)).groupby(asked.frame.customer.to_numpy()).idxmax()
+        regret[name] = (truth.groupby(asked.frame.customer.to_numpy()).max() - truth[first].to_numpy()).mean()
+    assert regret["logistic"] < 0.02 < regret["popularity"]
+
+
 def test_the_logistic_knows_how_far_it_may_be_off(tables):
     learned, asked = tables
     model, again, less = make("logistic"), make("logistic"), make("logistic")

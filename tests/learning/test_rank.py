@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from tests.learning.conftest import law, world
@@ -112,7 +113,22 @@ def test_labels_given_apart_are_only_judged_by(bank, tmp_path):
     truth[["customer_id", "product_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
     truth[["customer_id", "product_id", "true_score"]].to_parquet(tmp_path / "truth.parquet")
     found = evaluate(bank, models=("logistic",), labels=tmp_path / "labels.csv", truth=tmp_path / "truth.parquet")
-    assert found.oracle and 0.9 < found.models[0].share_of_oracle <= 1
+    assert found.oracle and 0.9 < found.models[0].share_of_oracle <= 1 and found.law is None
+
+
+def test_who_knows_the_law_and_not_the_noise_stands_between_model_and_oracle(bank, tmp_path):
+    truth = pd.read_parquet(rank(bank, out=tmp_path / "scores.parquet").path).merge(pd.read_csv(bank / "customers.csv"), on="customer_id")
+    truth["law_score"] = law(truth.income.to_numpy(), truth.product_id.to_numpy())
+    truth["true_score"] = truth.law_score + np.random.default_rng(0).normal(0, 0.1, len(truth))
+    truth["label"] = (truth.true_score > truth.true_score.median()).astype(int)
+    truth[["customer_id", "product_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    truth[["customer_id", "product_id", "true_score", "law_score"]].to_csv(tmp_path / "truth.csv", index=False)
+    words = ("--labels", tmp_path / "labels.csv", "--truth", tmp_path / "truth.csv", "--out", tmp_path / "report")
+    done = run("evaluate", bank, "--model", "popularity", *words)
+    assert done.exit_code == 0 and "law" in done.output and "oracle" in done.output, done.output
+    found = json.loads((tmp_path / "report" / "figures.json").read_text())
+    assert found["models"][0]["ndcg"]["value"] < found["law"] < found["oracle"]
+    assert f"{found['law'] / found['oracle']:.3f}" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_a_ranking_of_nobody_is_no_success(bank, tmp_path):

@@ -33,7 +33,8 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_the_reference_is_that_of_the_code(tmp_path):
-    before = {path: path.read_bytes() for path in (ROOT / "docs" / "reference").rglob("*") if path.is_file()}
-    subprocess.run([sys.executable, ROOT / "docs" / "make_reference.py"], check=True)
-    assert before == {path: path.read_bytes() for path in before}
+@pytest.mark.parametrize("maker, files", [("make_reference.py", "reference/**/*.*"), ("make_plots.py", "explanation/*.svg")])
+def test_what_is_made_of_the_code_and_the_tables_is_up_to_date(maker, files):
+    before = {path: path.read_bytes() for path in (ROOT / "docs").glob(files)}
+    subprocess.run([sys.executable, ROOT / "docs" / maker], check=True)
+    assert before and before == {path: path.read_bytes() for path in (ROOT / "docs").glob(files)}

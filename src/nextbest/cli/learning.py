@@ -52,7 +52,9 @@ def evaluate(
     playbook: Playbook = "upsell",
     model: Annotated[list[str] | None, typer.Option(help="a kind of model; may be repeated [default: all]")] = None,
     labels: Annotated[Path | None, typer.Option(help="answers to judge by; without it the last round is kept back")] = None,
-    truth: Annotated[Path | None, typer.Option(help="customer, product, true_score: for the ceiling only")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="customer, product, true_score, and law_score without the noise: for ceilings only")
+    ] = None,
     k: Annotated[int | None, typer.Option("--k", help="places that count [default: the playbook's]")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="folder for figures.json and report.html")] = None,
     as_of: AsOf = None,

@@ -33,8 +33,9 @@ def evaluation(found: Evaluation) -> RenderableType:
         sure = f"{item.ndcg.value:.3f} ±{(item.ndcg.high - item.ndcg.low) / 2:.3f}"
         rest = (item.map, item.auc, item.log_loss, item.calibration_error)
         table.add_row(item.model, sure, *(_short(value) for value in rest), share)
-    if found.oracle is not None:
-        table.add_row("oracle", f"{found.oracle:.3f}", *["–"] * 4, "1.000")
+    for name, ndcg in (("law", found.law), ("oracle", found.oracle)):
+        if ndcg is not None and found.oracle:
+            table.add_row(name, f"{ndcg:.3f}", *["–"] * 4, f"{ndcg / found.oracle:.3f}")
     return table
 
 

@@ -49,7 +49,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of every model, best NDCG first. `oracle` is the truth's own NDCG where it was given."""
+    """The figures of every model, best NDCG first. `oracle` is the truth's own NDCG where it was given; `law`, that without the noise."""
 
     k: int
     split: str
@@ -58,6 +58,7 @@ class Evaluation:
     taken: int
     models: tuple[Judged, ...]
     oracle: float | None
+    law: float | None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -97,25 +98,30 @@ def evaluate(
 
     By default the last round is kept back: models learn from the rounds before it. With `labels` (a table of customer,
     product, and the answer) they learn from all answers and are judged on it. `truth` (customer, product, true_score) is never
-    shown to a model: it only gives the figure that nobody can beat. Raises PlaybookError, DataError, UsageError.
+    shown to a model: it only gives the figure that nobody can beat. Where it has a `law_score` too, the score without what is
+    the pair's own and follows from nothing, that gives the figure of who knew the law and not the noise.
+    Raises PlaybookError, DataError, UsageError.
     """
     made = {name: make(name) for name in models}
     with read_answers(data, playbook, as_of=as_of, progress=progress) as answers:
         k, pairs = k or answers.learning.model.top, answers.answered()
         learned, judged = split(pairs) if labels is None else (pairs, _labelled(answers, Path(labels)))
-        score = _truth(answers, judged, Path(truth)) if truth else None
+        score = _truth(answers, judged, Path(truth), "true_score") if truth else None
+        law = _truth(answers, judged, Path(truth), "law_score") if truth and "law_score" in read_frame(Path(truth)) else None
         found = []
         for place, (name, model) in enumerate(made.items(), 1):
             progress(f"learning {name}", place, len(made))
             model.fit(learned, seed)
             found.append(judge(name, judged, model.propensity(judged), k, answers.products, seed, against_time=labels is None))
-        best = None
-        if score is not None:
-            best = float(by_customer(judged.frame.customer, score, judged.taken, k).ndcg.mean())
+        best, lawful = (
+            None if by is None else float(by_customer(judged.frame.customer, by, judged.taken, k).ndcg.mean()) for by in (score, law)
+        )
+        if best is not None:
             found = [Judged(**{**vars(item), "share_of_oracle": item.ndcg.value / best}) for item in found]
         found.sort(key=lambda item: -item.ndcg.value)
         people = int(judged.frame.customer.nunique())
-        return Evaluation(k, SPLIT if labels is None else GIVEN, people, len(judged), int(judged.taken.sum()), tuple(found), best)
+        split_by = SPLIT if labels is None else GIVEN
+        return Evaluation(k, split_by, people, len(judged), int(judged.taken.sum()), tuple(found), best, lawful)
 
 
 def judge(name: str, pairs: Pairs, propensity: Floats, k: int, products: list[str], seed: int, against_time: bool) -> Judged:
@@ -185,8 +191,8 @@ def _labelled(answers: Answers, path: Path) -> Pairs:
     return Pairs(joined, answers.learning.numbers, answers.learning.words)
 
 
-def _truth(answers: Answers, pairs: Pairs, path: Path) -> Floats:
-    joined = pairs.frame[["customer", "product"]].merge(_read(path, answers, "true_score"), on=["customer", "product"], how="left")
+def _truth(answers: Answers, pairs: Pairs, path: Path, column: str) -> Floats:
+    joined = pairs.frame[["customer", "product"]].merge(_read(path, answers, column), on=["customer", "product"], how="left")
     if joined.value.isna().any():
         raise DataError([Problem(path.name, "lacks pairs that are judged", "hand in the truth of all of them")])
     return np.asarray(joined.value.to_numpy(np.float64))
