@@ -8,7 +8,7 @@ import pytest
 from tests.learning.conftest import PRODUCTS, world
 
 import nextbest
-from nextbest.errors import UsageError
+from nextbest.errors import PlaybookError, UsageError
 from nextbest.models import logistic
 from nextbest.services import answers
 from nextbest.services.rank import rank
@@ -79,6 +79,32 @@ def test_a_model_that_knows_no_error_tries_the_first_and_now_and_then_another(ba
     assert (found["rank"] == 1).mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    "before, after, says",
+    [
+        ("share: p.exploration_share", "share: 0", "no chance may be 0"),
+        ("among: p.exploration_among", "among: 0", "out of place"),
+        ("draw: thompson", "draw: best", "draw"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(tmp_path, before, after, says):
+    book = nextbest.copy("upsell", tmp_path / "book")
+    contact = (book / "contact.yaml").read_text()
+    (book / "contact.yaml").write_text(contact.replace(before, after))
+    with pytest.raises(PlaybookError, match=says):
+        nextbest.check(book)
+    (book / "contact.yaml").write_text(contact.replace("among: p.exploration_among", "among: 1000"))
+    assert nextbest.check(book).examples  # no more are drawn among than there are
+
+
+def test_thompson_needs_to_know_how_far_scores_may_be_off(tmp_path):
+    book = nextbest.copy("upsell", tmp_path / "book")
+    said = (book / "playbook.yaml").read_text()
+    (book / "playbook.yaml").write_text(said.replace("  uncertainty: lever * coalesce(learned_error, 0)\n", ""))
+    with pytest.raises(PlaybookError, match="uncertainty"):
+        nextbest.check(book)
+
+
 def test_a_score_may_count_on_luck(bank, trained, tmp_path):
     """LinUCB: the ranking by the upper bound of what is likely, from two lines of the playbook."""
     book = nextbest.copy("upsell", tmp_path / "book")
@@ -92,6 +118,17 @@ def test_a_score_may_count_on_luck(bank, trained, tmp_path):
     top = found.sort_values("score", ascending=False).drop_duplicates("customer_id")
     likeliest = found.sort_values("propensity", ascending=False).drop_duplicates("customer_id")
     assert (top["rank"] == 1).all() and (likeliest["rank"] > 1).any()
+    assert nextbest.check(book).examples and nextbest.explain(tmp_path / "out", int(top.customer_id.iloc[0])).offers
+
+
+def test_a_file_s_own_forecast_has_no_error_of_the_model(bank, trained, tmp_path):
+    data = shutil.copytree(bank, tmp_path / "bank")
+    people = pd.read_csv(data / "customers.csv").assign(**{f"propensity_{kind}": 0.5 for kind in ("fd", "cc", "pl", "premium_cc")})
+    people.to_csv(data / "customers.csv", index=False)
+    out = tmp_path / "out"
+    nextbest.decide(data, "upsell", as_of=AS_OF, out=out, models=[trained / "model"], workspace=tmp_path / "workspace")
+    found = told(out)
+    assert (found["rank"] == 1).mean() > 0.9 and found.chance[found["rank"] == 1].min() > 0.95
 
 
 def test_a_file_s_own_forecast_goes_before_the_model(bank, trained, tmp_path):

@@ -22,6 +22,10 @@ MODELS = [
     for name in BUILT_IN
 ]
 
+BOTH = pytest.mark.parametrize(
+    "name", ["logistic", pytest.param("boosting", marks=pytest.mark.skipif(not TREES, reason="needs nextbest[learn]"))]
+)
+
 
 @pytest.fixture(scope="module")
 def tables(bank):
@@ -90,9 +94,7 @@ def test_a_product_that_nobody_was_asked_about_gets_a_cautious_score(name, table
     assert np.isfinite(found).all() and abs(np.median(found) - learned.taken.mean()) < 0.2
 
 
-@pytest.mark.parametrize(
-    "name", ["logistic", pytest.param("boosting", marks=pytest.mark.skipif(not TREES, reason="needs nextbest[learn]"))]
-)
+@BOTH
 def test_the_law_is_found(name, tables):
     learned, asked = tables
     model = make(name)
@@ -100,6 +102,19 @@ def test_the_law_is_found(name, tables):
     truth = law(asked.column("income"), asked.frame["product"].to_numpy())
     assert np.corrcoef(log_odds(model.propensity(asked)), log_odds(truth))[0, 1] > 0.85
     assert abs(model.propensity(asked) - truth).mean() < 0.06
+
+
+@BOTH
+def test_each_round_is_learned_from_with_what_was_known_then(name):
+    """The same customers twice: those who spend little take little, and a round later, when they spend much, they take much."""
+    chance = np.random.default_rng(0)
+    rows = pd.DataFrame({"customer": np.tile(np.arange(400), 2), "product": 1, "round": np.repeat([0, 1], 400)})
+    rows = rows.assign(asked_before=0, taken_before=0, held=[[]] * 800, x=rows["round"] + chance.normal(0, 0.1, 800))
+    rows["taken"] = (chance.random(800) < np.where(rows["round"] == 0, 0.1, 0.8)).astype(int)
+    model = make(name)
+    model.fit(Pairs(rows, ("x",), ()), 0)
+    asked = Pairs(rows.drop_duplicates("round").assign(x=[0.0, 1.0]), ("x",), ())
+    assert model.propensity(asked)[0] < 0.3 and model.propensity(asked)[1] > 0.5
 
 
 def test_who_follows_the_model_loses_little(tables):

@@ -148,7 +148,7 @@ def test_what_was_taken_later_was_not_held_before(tmp_path):
 
 def test_a_round_with_a_date_knows_nothing_that_came_after(tmp_path):
     """Customer 1 spends 300 on the 10th and 100 on the 27th; offers go out on the 12th, on the 27th, and in March."""
-    sent = "campaign_ix,customer_id,product_id,label,sent\n0,1,10,1,2025-02-12\n1,1,10,0,2025-02-27\n2,1,10,0,2025-03-02\n2,2,11,1,\n"
+    sent = "campaign_ix,customer_id,product_id,label,sent_at\n0,1,10,1,2025-02-12\n1,1,10,0,2025-02-27\n2,1,10,0,2025-03-02\n2,2,11,1,\n"
     with read_answers(small(tmp_path, responses=sent), "upsell", as_of="2025-03-31") as answers:
         seen = answers.answered().frame
         assert answers.days() == {date(2025, 2, 11): [0], date(2025, 2, 26): [1], date(2025, 3, 1): [2]}
@@ -156,10 +156,13 @@ def test_a_round_with_a_date_knows_nothing_that_came_after(tmp_path):
     assert mine.monetary.to_dict() == {0: 300, 1: 300, 2: 400}
     assert mine.recency.to_dict() == {0: 1, 1: 16, 2: 2}
     assert mine.asked_before.to_dict() == {0: 0, 1: 1, 2: 2}
+    with read_answers(tmp_path, "upsell", as_of="2025-02-28") as answers:  # what is sent in March is not known yet
+        assert answers.answered().frame["round"].tolist() == [0, 1, 2] and answers.days()[None] == [2]
+        assert [item["rows"] for item in answers.reading.problems if item["problem"] == "after_as_of" and item["table"] == "answers"] == [1]
 
 
 def test_a_round_before_all_rows_is_told(tmp_path):
-    sent = "campaign_ix,customer_id,product_id,label,sent\n0,1,10,1,2025-01-12\n1,1,10,0,2025-02-27\n"
+    sent = "campaign_ix,customer_id,product_id,label,sent_at\n0,1,10,1,2025-01-12\n1,1,10,0,2025-02-27\n"
     with (
         pytest.raises(DataError, match="known on 2025-01-11"),
         read_answers(small(tmp_path, responses=sent), "upsell") as answers,
@@ -167,11 +170,32 @@ def test_a_round_before_all_rows_is_told(tmp_path):
         answers.answered()
 
 
+@pytest.mark.parametrize(
+    "sent, says",
+    [
+        ("soon,2025-02-12,2025-02-27", {"bad_date": 1}),
+        ("2025-02-12,2025-02-27,2030-02-27", {"after_as_of": 1}),
+        ("2025-02-27,2025-02-12,", "before a round of a lower number"),
+        ("0001-01-01,2025-02-12,", "known on 0001-01-01"),
+    ],
+)
+def test_dates_of_offers_that_cannot_be_are_told(tmp_path, sent, says):
+    one, two, three = sent.split(",")
+    rows = f"0,1,10,1,{one}\n1,1,10,0,{two}\n1,2,11,1,{two}\n2,1,10,0,{three}\n"
+    folder = small(tmp_path, responses=f"campaign_ix,customer_id,product_id,label,sent_at\n{rows}")
+    with read_answers(folder, "upsell", as_of="2025-03-31") as answers:
+        if isinstance(says, dict):
+            assert len(answers.answered()) == 3 and {item["problem"]: item["rows"] for item in answers.reading.problems} == says
+        else:
+            with pytest.raises(DataError, match=says):
+                answers.answered()
+
+
 def test_spending_that_follows_from_the_answer_leaks_unless_the_answers_have_dates(bank, tmp_path):
     data = shutil.copytree(bank, tmp_path / "bank")
     answers, spent = pd.read_csv(data / "responses.csv"), pd.read_csv(data / "transactions.csv")
-    answers = answers[(answers.campaign_ix == 2) & (answers.product_id == 0)].assign(sent="2025-10-01")
-    answers.drop(columns="sent").to_csv(data / "responses.csv", index=False)
+    answers = answers[(answers.campaign_ix == 2) & (answers.product_id == 0)].assign(sent_at="2025-10-01")
+    answers.drop(columns="sent_at").to_csv(data / "responses.csv", index=False)
     takers = answers[answers.label == 1].customer_id
     later = pd.DataFrame({"customer_id": takers, "date": "2025-10-15", "amount": 90_000.0, "mcc": "travel", "channel": "web"})
     pd.concat([spent, later]).to_csv(data / "transactions.csv", index=False)

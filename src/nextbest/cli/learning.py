@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,17 +34,23 @@ def rank(
     seed: Seed = 0,
 ) -> None:
     """Rank what may be offered to each customer by the probability that it is taken, learned from earlier answers."""
-    from nextbest.report import learning as show
     from nextbest.services.rank import rank as rank_service
 
     with told():
         with bar() as report:
             done = rank_service(data, playbook, out=out_file, model=model, recommend=recommend, as_of=as_of, seed=seed, progress=report)
-        for line in show.problems(done.problems):
-            err.print(line, highlight=False, markup=False)
+        _tell(done.problems)
         out.print(f"{done.pairs} pairs of {done.customers} customers, by {done.model}, as of {done.as_of}", highlight=False)
         written = [done.path, *([recommend] if recommend else []), *([done.rejects] if done.rejects else [])]
         out.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+
+
+def _tell(problems: list[dict[str, Any]]) -> None:
+    """What was odd in the files, beside the results."""
+    from nextbest.report import learning as show
+
+    for line in show.problems(problems):
+        err.print(line, highlight=False, markup=False)
 
 
 def evaluate(
@@ -71,6 +77,7 @@ def evaluate(
             found = evaluate_service(
                 data, playbook, models=chosen, labels=labels, truth=truth, k=k, as_of=as_of, seed=seed, progress=report
             )
+        _tell(found.problems)
         out.print(show.evaluation(found))
         if out_folder:
             found.write(out_folder)
@@ -136,6 +143,7 @@ def train(
             return
         with bar() as report:
             done = train_service(data, playbook or "upsell", out=out_folder, model=model, as_of=as_of, seed=seed, progress=report)
+        _tell(done.problems)
         out.print(show.verdict(done.verdict))
         passes = done.verdict.passes
         came_of_it = "is in charge now" if passes else "did not pass: the model in charge stays"
@@ -153,14 +161,12 @@ def predict(
     seed: Seed = 0,
 ) -> None:
     """Whose activity will fall: a probability, an interval and three reasons for each customer."""
-    from nextbest.report import learning as show
     from nextbest.services.activity import predict as predict_service
 
     with told():
         with bar() as report:
             done = predict_service(data, model, out=out_file, language=language, as_of=as_of, seed=seed, progress=report)
-        for line in show.problems(done.problems):
-            err.print(line, highlight=False, markup=False)
+        _tell(done.problems)
         out.print(f"{done.customers} customers, {done.falls} of them worth an offer to keep them", highlight=False)
         written = [done.path, *([done.rejects] if done.rejects else [])]
         out.print(f"Written: {', '.join(map(str, written))}", highlight=False)

@@ -1,7 +1,8 @@
-"""Exploration: which open offer to make when the answers so far leave it uncertain, and with which probability it was chosen.
+"""Exploration over tables of your own scores: which open offer to make, and with which probability it was chosen.
 
-The probability is that of the final policy: offers that filters or caps took out are taken out before anything is drawn, and what is
-left adds up to 1. It belongs in the log: without it no other policy can be judged from it (measure/offpolicy.py).
+`decide` does the same in SQL (plan/exploration.py). The probability is that of the final policy: offers that filters or caps
+took out are taken out before anything is drawn, and what is left adds up to 1. It belongs in the log: without it no other policy
+can be judged from it (measure/offpolicy.py).
 """
 
 from dataclasses import dataclass

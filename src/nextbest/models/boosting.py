@@ -17,8 +17,8 @@ FEW = {"learning_rate": 0.03, "num_leaves": 8, "min_data_in_leaf": 60, "lambda_l
 """Few small trees, for answers that are scarce and noisy. Not searched for on any case."""
 MANY = {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "lambda_l2": 1.0, "num_iterations": 2000}
 """For answers that are plenty: so many large trees at most."""
-FOLDS, PATIENCE = 3, 50
-"""MANY stops where PATIENCE more trees do not help customers who were held back."""
+FOLDS, PATIENCE, FIRST = 3, 50, 5
+"""MANY stops where PATIENCE more trees do not help customers who were held back: a ranker's first FIRST places."""
 
 
 class Model:
@@ -36,14 +36,17 @@ class Model:
         self.features = [*pairs.numbers, "similar", "asked_before", "taken_before", *pairs.words, "product"]
         rows, groups = self._ordered(pairs)
         words = list(range(len(self.features)))[-len(self.words) - 1 :]
-        params = {"objective": self.goal, "metric": self.judged_by, "eval_at": [5], "feature_pre_filter": False}
+        params = {"objective": self.goal, "metric": self.judged_by, "eval_at": [FIRST], "feature_pre_filter": False}
         params |= {"seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1}
         table = lightgbm.Dataset(self._table(pairs)[rows], pairs.taken[rows], group=groups, categorical_feature=words, params=params)
         shape = self._shape(lightgbm, table, ALWAYS | params, folds(pairs, FOLDS, seed)[rows])
         self.trees = lightgbm.train(shape, table)
 
     def _shape(self, lightgbm: Any, table: Any, params: dict[str, Any], fold: Floats) -> dict[str, Any]:
-        """FEW, unless MANY does better for customers who were held back by more than the error of their mean over the folds."""
+        """FEW, unless MANY does better for customers who were held back, by more than the standard error of its mean over the folds.
+
+        How hard each fold is is in that error, so that it errs towards FEW.
+        """
         if len(np.unique(fold)) < FOLDS:
             return params | FEW
         parts = [(np.flatnonzero(fold != held_back), np.flatnonzero(fold == held_back)) for held_back in range(FOLDS)]

@@ -31,8 +31,8 @@ class Model:
         """Learn the widths and the weights together."""
         self.similar = Collaborative()
         self.similar.fit(pairs, seed)
-        seen = self._with_similar(pairs)
-        counted, taken, asked = _counted(seen)
+        counted, taken, asked = _counted(pairs)
+        counted = self._with_similar(counted)
         self.terms = Terms.learned(counted)
         self.base = float(log_odds(np.array([(taken.sum() + 1) / (asked.sum() + 2)]))[0])
         self.weights: dict[str, Floats] = {}
@@ -40,7 +40,7 @@ class Model:
         bending = sorted({feature_of(group) for group in self.weights} & self.terms.numbers.keys())
         width = self._learn(counted, taken, asked, [*self.weights, *self.terms.curves(bending)])
         self.spread = self._spread(counted, asked, width)
-        self.pair_width = _pair_width(self._fixed(counted), taken, asked)
+        self.pair_width = _pair_width(counted, self._fixed(counted), taken, asked)
 
     def _learn(self, pairs: Pairs, taken: Floats, asked: Floats, groups: list[str]) -> dict[str, float]:
         """Sets the base and the weights; returns the prior variance of each group that is left."""
@@ -157,9 +157,11 @@ def _better(table: Floats, taken: Floats, asked: Floats, ridge: Floats, found: F
 
 
 def _counted(pairs: Pairs) -> tuple[Pairs, Floats, Floats]:
-    """One row per pair: how often it was taken, of how often it was asked. The same likelihood in fewer rows."""
-    grouped = pairs.frame.groupby(["customer", "product"], sort=True).taken
-    first = pairs.frame.sort_values(["customer", "product", "round"], kind="stable").drop_duplicates(["customer", "product"])
+    """One row per pair and what was known of it: how often it was taken, of how often it was asked. The same likelihood in fewer rows."""
+    ordered = pairs.frame.sort_values(["customer", "product", "round"], kind="stable")
+    by = [ordered[name] for name in ("customer", "product", *pairs.numbers, *pairs.words)]
+    grouped = ordered.groupby(by, sort=False, dropna=False).taken
+    first = ordered[~ordered.duplicated([item.name for item in by])]
     once = Pairs(first.reset_index(drop=True), pairs.numbers, pairs.words)
     return once, grouped.sum().to_numpy(np.float64), grouped.size().to_numpy(np.float64)
 
@@ -176,12 +178,14 @@ def _pair_effect(fixed: Floats, taken: Floats, asked: Floats, width: float) -> F
     return effect
 
 
-def _pair_width(fixed: Floats, taken: Floats, asked: Floats) -> float:
+def _pair_width(pairs: Pairs, fixed: Floats, taken: Floats, asked: Floats) -> float:
     """The width that makes the answers likeliest, the pairs' effects integrated out (Gauss and Hermite)."""
+    who = pairs.frame.groupby(["customer", "product"], sort=False).ngroup().to_numpy()
 
     def likelihood(width: float) -> float:
         probability = np.clip(expit(fixed[:, None] + width * NODES[None, :]), 1e-12, 1 - 1e-12)
-        each = np.exp(taken[:, None] * np.log(probability) + (asked - taken)[:, None] * np.log1p(-probability))
-        return float(np.log((each * WEIGHTS[None, :]).sum(axis=1) / WEIGHTS.sum()).sum())
+        each = taken[:, None] * np.log(probability) + (asked - taken)[:, None] * np.log1p(-probability)
+        of_pair = np.column_stack([np.bincount(who, each[:, node]) for node in range(len(NODES))])
+        return float(np.log((np.exp(of_pair) * WEIGHTS[None, :]).sum(axis=1) / WEIGHTS.sum()).sum())
 
     return max(WIDTHS, key=likelihood)

@@ -152,7 +152,7 @@ def contacted(bound: Bound, moments: Moments, explore: int | None) -> Stage:
         f"""select {key}, place, resting, held_by, case {at} end as send_at, {chance} as chance, choices
 from (select *, coalesce(choices[{pick}], ranking[1]) as place,
     case when len(choices) > 0 then null when not {_may(bound, allowed, "ranking[1]")} then 'consent' else {rested} end as held_by
-  from ({with_chances(tried, chosen) if tried else chosen}))""",
+  from ({with_chances(tried, chosen, len(bound.offers)) if tried else chosen}))""",
     )
 
 

@@ -1,30 +1,34 @@
 """Exploration as SQL over `choices`, the best offers that may go out: the chance of each, and which of them is drawn.
 
-The chances are computed, not counted from draws: what is logged is exactly what the draw obeys, and never 0.
+The chances are computed, not counted from draws: what the draw obeys is what is logged.
 """
 
 from statistics import NormalDist
 
 from nextbest.playbook.contact import BoundExploration
 
-PARTS = 30
-PLACES = [NormalDist().inv_cdf((part + 0.5) / PARTS) for part in range(PARTS)]
+PARTS = 20
+PLACES = ", ".join(repr(NormalDist().inv_cdf((part + 0.5) / PARTS)) for part in range(PARTS))
 """The middles of as many parts of a normal belief, one as likely as the other."""
 CERTAIN = 1e-12
 """A standard error below which a score is certain."""
 
 
-def with_chances(tried: BoundExploration, source: str) -> str:
-    """SQL: a source that has `choices`, and for `thompson` `beliefs` (a list of {score, error} by place), with `chances` beside."""
+def with_chances(tried: BoundExploration, source: str, offers: int) -> str:
+    """SQL: a source that has `choices`, and for `thompson` `beliefs` (a list of {score, error} by place), with `chances` beside.
+
+    `offers`: how many there are at most.
+    """
     even, rest = f"{tried.share!r} / len(choices)", repr(1 - tried.share)
     if tried.draw == "first":
         chances = f"list_transform(choices, lambda x: {even} + case when x = choices[1] then {rest} else 0.0::double end)"
         return f"select *, {chances} as chances from ({source})"
-    places = range(1, tried.among + 1)
+    among = max(2, min(tried.among, offers))
+    places = range(1, among + 1)
     believed = ", ".join(
         f"beliefs[choices[{i}]].score as score{i}, 1.702 / greatest(beliefs[choices[{i}]].error, {CERTAIN}) as sharp{i}" for i in places
     )
-    best = ", ".join(f"{_best(i, tried.among)} as best{i}" for i in places)
+    best = ", ".join(f"{_best(i, among)} as best{i}" for i in places)
     listed = f"[{', '.join(f'best{i}' for i in places)}][:len(choices)]"
     return f"""select *, list_transform(best, lambda x: {even} + {rest} * x / list_sum(best)) as chances
 from (select *, {listed} as best from (select *, {best} from (select *, {believed} from ({source}))))"""
@@ -39,14 +43,13 @@ def _best(own: int, among: int) -> str:
     """SQL: the probability that this one of the choices is the best, given normal beliefs (Thompson 1933), but for a factor.
 
     The integral over the belief about it of the probability that every other is less; the normal distribution by a logistic
-    one, 0.01 off at most (Camilli 1994). Which is drawn, and what is logged, follow from this number alike. Written out, term
-    by term: lists within lists take ten times as long.
+    one, 0.01 off at most (Camilli 1994). Which is drawn, and what is logged, follow from this number alike.
     """
 
-    def more(other: int, place: float) -> str:
+    def more(other: int) -> str:
         first = "-" if own < other else "+"  # of two that are certain and equal the first is the best
-        far = f"(score{other} - score{own} {first} {100 * CERTAIN} - {1.702 * place!r} / sharp{own}) * sharp{other}"
-        return f"coalesce(1 / (1 + exp(least(greatest({far}, -50), 50))), 1)"
+        far = f"(score{other} - score{own} {first} {100 * CERTAIN} - 1.702 * z / sharp{own}) * sharp{other}"
+        return f"1 / (1 + exp(least(greatest({far}, -50), 50)))"  # of a place that is empty -50
 
-    others = [other for other in range(1, among + 1) if other != own]
-    return " + ".join(" * ".join(more(other, place) for other in others) for place in PLACES)
+    others = " * ".join(more(other) for other in range(1, among + 1) if other != own)
+    return f"list_sum(list_transform([{PLACES}], lambda z: {others}))"

@@ -5,6 +5,7 @@ before to the same product (`asked_before`, `taken_before`: of earlier rounds on
 """
 
 from collections.abc import Iterable
+from datetime import date
 
 from nextbest.plan.stage import Stage, listing, quote, text
 from nextbest.plan.staging import customer_code, is_rejected, odd_cells, problem_of, rule_type, within
@@ -33,8 +34,8 @@ def typed_products(learning: BoundOfferLearning, staged: str, id_type: str) -> S
     return Stage("products", "one product", select)
 
 
-def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: str, product_type: str) -> str:
-    """A table that links customers and products, with `problem`. Grain: one row of the file."""
+def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: str, product_type: str, until: date) -> str:
+    """A table that links customers and products, with `problem`. Grain: one row of the file. `until`: the last day that is known."""
     source, business = learning.tables[name], learning.book.model.business
     key, code = quote(learning.book.code), quote(learning.product)
     customer, product = customer_code(f"r.{key}", customer_type), customer_code(f"r.{code}", product_type)
@@ -47,6 +48,12 @@ def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: st
         ("unknown_customer", f"not exists (from {quote(business.customers)} as c where c.{key} = {customer})"),
         ("unknown_product", f"not exists (from products as p where p.{code} = {product})"),
         *((reason, f"{quote(column)} is null") for reason, column in needed.items()),
+        *(
+            [("bad_date", f"{quote(sent)} is null and trim({quote(f'raw.{sent}')}) <> ''")]
+            if answers and (sent := learning.model.sent)
+            else []
+        ),
+        *([("after_as_of", f"{quote(sent)} > date '{until}'")] if answers and (sent := learning.model.sent) else []),
         ("duplicate_row", "again"),
     ]
     names = [column for column in source.columns if quote(column) not in (key, code)]

@@ -63,7 +63,7 @@ def records(bound: Bound, source: str = "places") -> Stage:
     words = {name: _word(name) for name in ("offer", "held_by", "language", "treatment")}
     explored, drawn = {}, ""
     if bound.contact.exploration:  # what another policy would have earned is found out from these
-        explored = {"chance": _number("cast(chance as decimal(9, 6))"), "choices": "coalesce(choices, 'null')"}
+        explored = {"chance": _number("cast(chance as decimal(12, 9))"), "choices": "coalesce(choices, 'null')"}
         named = ", ".join(text(offer.id) for offer in bound.offers)
         drawn = f"c.chance, cast(to_json(list_transform(c.choices, lambda x: [{named}][x])) as varchar) as choices,"
     pairs = {

@@ -26,8 +26,6 @@ OWNED = "owned_products"
 """The customer column that lists the products held."""
 HOLDS = "holds"
 """The measure of it by category of offers: `holds['cards']` is 1 or 0."""
-
-
 ARBITRATED = frozenset({"evidence", "learned_error", "propensity", "benefit", "lever", "typical", "gap"})
 """What a score may name of an offer."""
 

@@ -130,6 +130,15 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
     def days(text: object, *path: str) -> int:
         return round(number(text, 0, 36_500, *path) * DAY)
 
+    def explored() -> BoundExploration | None:
+        if (tried := contact.exploration) is None:
+            return None
+        share = number(tried.share, 0, 1, "contact", "exploration", "share")
+        among = count(tried.among, 2, "contact", "exploration", "among")
+        if share == 0 and tried.draw == "thompson":
+            say("Thompson sampling needs an even share beside it: no chance may be 0", "above 0", "contact", "exploration", "share")
+        return BoundExploration(share, among, tried.salt, tried.draw) if share else None
+
     _check_names(model, say)
     windows = [days(cap.days, "contact", "caps", name, "days") for name, cap in contact.caps.items()]
     windows += [days(rest.days, "contact", "cool_off", name, "days") for name, rest in contact.cool_off.items()]
@@ -160,13 +169,7 @@ def bound_contact(model: Playbook, over_row: Number, constant: Number, say: Say)
             for name, offer in model.offers.items()
             if (share := number(offer.holdout, 0, 1, "offers", name, "holdout"))
         },
-        exploration=(
-            BoundExploration(share, count(among, 2, "contact", "exploration", "among"), contact.exploration.salt, contact.exploration.draw)
-            if contact.exploration
-            and (among := contact.exploration.among)
-            and (share := number(contact.exploration.share, 0, 1, "contact", "exploration", "share"))
-            else None
-        ),
+        exploration=explored(),
         purposes={
             name: over_row(purpose.when, "contact", "purposes", name, "when") if purpose.when is not None else None
             for name, purpose in contact.purposes.items()

@@ -95,6 +95,7 @@ def outcome(bound: Bound, offer: BoundOffer, row: Mapping[str, Any]) -> Outcome:
     held = row.get(cell(HOLDS, model.category), 0.0)
     values = {
         "evidence": evidence,
+        "learned_error": evaluate(offer.learned_error, row) if offer.learned_error else None,
         "propensity": propensity,
         "benefit": benefit,
         "lever": model.lever,

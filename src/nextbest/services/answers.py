@@ -40,7 +40,9 @@ class Answers:
     reading: Reading
     products: list[str] = field(default_factory=list)
     of_day: "Callable[[date], AbstractContextManager[Answers]] | None" = None
-    """The same read as it was known on an earlier day."""
+    """The same with the features of an earlier day."""
+    until: date | None = None
+    """The last day whose answers are known, where it is not the as-of day."""
 
     def read(self) -> None:
         """The tables of learn.yaml. Needs the customers. Raises DataError."""
@@ -48,8 +50,9 @@ class Answers:
         reading.other("products", lambda rows: pairs.products(learning, rows))
         kind = reading.type_of(learning.product, "products_rows")
         engine.create(pairs.typed_products(learning, "products_rows", kind))
+        until = self.until or learning.book.as_of
         for name in ("held", "answers"):
-            reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind))
+            reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind, until=until))
             engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
         for name in learning.tables:
             engine.execute(f"drop table {name}_rows")  # what comes next needs the room
@@ -84,7 +87,11 @@ class Answers:
         first = f"min({quote(sent)})::date" if sent else "null"
         found: dict[date | None, list[int]] = {}
         for number, day in self.engine.rows(f"select {turn}, {first} from answers group by 1 order by 1"):
-            found.setdefault(day - timedelta(days=1) if day else None, []).append(number)
+            known = day - timedelta(days=1) if day and day > date.min else day
+            if known and any(known < earlier for earlier in found if earlier):
+                what = f"round {number} was sent before a round of a lower number"
+                raise DataError([Problem("answers", what, f"number rounds in the order of '{sent}'")])
+            found.setdefault(known, []).append(number)
         return found
 
     def _answered_of(self, rounds: list[int], day: date | None) -> pd.DataFrame:
@@ -92,7 +99,7 @@ class Answers:
             try:
                 with self.of_day(day) as earlier:
                     return earlier._answered_of(rounds, None)
-            except DataError as error:
+            except (DataError, PlaybookError, UsageError) as error:
                 what = f"what was known on {day}, the day before the offers of round {rounds[0]}, is not there"
                 fix = "hand in rows of earlier months, or answers of later rounds only"
                 raise DataError([Problem("answers", what, fix), *error.problems]) from error
@@ -130,9 +137,10 @@ def read_answers(
     *,
     as_of: date | str | None = None,
     need_answers: bool = True,
+    until: date | None = None,
     progress: Progress = silent,
 ) -> Iterator[Answers]:
-    """The tables of a folder as pairs. Without `as_of` the day of the latest row holds.
+    """The tables of a folder as pairs. Without `as_of` the day of the latest row holds. `until`: answers are known up to this later day.
 
     Raises PlaybookError, DataError, UsageError.
     """
@@ -145,7 +153,8 @@ def read_answers(
         learning = bound_offer_learning(book)
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
-        made = Answers(learning, engine, reading, of_day=lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers))
+        made = Answers(learning, engine, reading, until=until)
+        made.of_day = lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers, until=until or book.as_of)
         steps = reading.features(progress, more=2)
         progress("reading answers", steps - 1, steps)
         made.read()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,7 @@ class Evaluation:
     models: tuple[Judged, ...]
     oracle: float | None
     law: float | None
+    problems: list[dict[str, Any]]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def evaluate(
         found.sort(key=lambda item: -item.ndcg.value)
         people = int(judged.frame.customer.nunique())
         split_by = SPLIT if labels is None else GIVEN
-        return Evaluation(k, split_by, people, len(judged), int(judged.taken.sum()), tuple(found), best, lawful)
+        return Evaluation(k, split_by, people, len(judged), int(judged.taken.sum()), tuple(found), best, lawful, answers.reading.listed())
 
 
 def judge(name: str, pairs: Pairs, propensity: Floats, k: int, products: list[str], seed: int, against_time: bool) -> Judged:

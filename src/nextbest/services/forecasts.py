@@ -1,9 +1,10 @@
 """Forecasts: what trained models say of each customer, written into the customer columns that learn.yaml names."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -170,7 +171,8 @@ class _Offers:
             f"select f.{key}, {', '.join(said)} from features as f left join forecast as o on o.customer = f.{key} "
             f"left join products as p on p.{quote(self.learning.product)} = o.product group by 1"
         )
-        _write(reading, select, list(fills.names))
+        of = {error: fills.columns[kind] for kind, error in fills.errors.items()}
+        _write(reading, select, list(fills.columns.values()), of)
         for what, name in (("view", "answered"), ("view", "opened"), ("table", "held"), ("table", "answers"), ("table", "products")):
             reading.engine.execute(f"drop {what} {name}")  # what comes next needs the room
 
@@ -218,9 +220,15 @@ def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:
     return any_part
 
 
-def _write(reading: Reading, select: str, columns: list[str]) -> None:
+def _write(reading: Reading, select: str, columns: list[str], errors: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Fill the columns where they are blank. `errors`: column → the one whose error it is; a file's own value has none of the model's."""
     table = quote(reading.book.model.business.customers)
-    values = ", ".join(f"{quote(column)} = coalesce({table}.{quote(column)}, said.{quote(column)})" for column in columns)
+
+    def filled(column: str, beside: str) -> str:
+        own, said = f"{table}.{quote(column)}", f"said.{quote(column)}"
+        return f"{quote(column)} = case when {table}.{quote(beside)} is null then coalesce({own}, {said}) else {own} end"
+
+    values = ", ".join(filled(column, beside) for column, beside in ({column: column for column in columns} | dict(errors)).items())
     reading.engine.execute(f"update {table} set {values} from ({select}) as said where said.{reading.key} = {table}.{reading.key}")
     for name in ("forecast", "forecast_part"):
         reading.engine.execute(f"drop table if exists {name}")

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.measure.gate import Verdict, gate, thirds
@@ -21,11 +22,12 @@ GATES, BASELINE = "gates", "popularity"
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training: the gate's verdict, and whether the folder holds the new model now."""
+    """What came of a training: the gate's verdict, whether the folder holds the new model now, and what was odd in the files."""
 
     folder: Path
     card: Card
     verdict: Verdict
+    problems: list[dict[str, Any]]
 
 
 def train(
@@ -57,7 +59,7 @@ def train(
         progress("standing at the gate", 1, 2)
         verdict = _gate(answers, pairs, name, champion, seed)
         book = learning.book
-        days = {str(day or book.as_of): rounds for day, rounds in answers.days().items()}
+        days = answers.days()
         card = card_of(
             book,
             "offers",
@@ -68,8 +70,9 @@ def train(
             products=answers.products,
             rows=len(pairs),
             taken=int(pairs.taken.sum()),
-            figures={check.what: asdict(check)["figure"] for check in verdict.checks} | {"features_as_of": days},
-            cautions=[*([HINDSIGHT] if str(book.as_of) in days else []), *CAUTIONS],
+            figures={check.what: asdict(check)["figure"] for check in verdict.checks}
+            | {"features_as_of": {str(day or "the as-of day"): rounds for day, rounds in days.items()}},
+            cautions=[*([HINDSIGHT] if None in days else []), *CAUTIONS],
         )
         earlier = {path.name: path.read_bytes() for path in sorted((folder / GATES).glob("*.json"))} if folder.is_dir() else {}
         report = json.dumps({**asdict(verdict), "passes": verdict.passes}, ensure_ascii=False, indent=1) + "\n"
@@ -84,7 +87,7 @@ def train(
                 _keep(scratch / GATES, earlier, report)
         else:
             _keep(folder / GATES, earlier, report)
-        return Trained(folder, card, verdict)
+        return Trained(folder, card, verdict, answers.reading.listed())
 
 
 def _in_charge(folder: Path) -> str:
@@ -101,7 +104,7 @@ def _in_charge(folder: Path) -> str:
 
 HINDSIGHT = "Rounds without a date were learned from with the features of the as-of day: what came after an offer is among them."
 CAUTIONS = [
-    "Holdings are of the as-of day, but for what was taken in the round or later.",
+    "The customers' own columns are as they were handed in, for every round, and so are holdings, but for what was taken in it or later.",
     "Propensities are of answers like those it learned from: same channel, same kind of offer, same time of year.",
     "Who was asked was not drawn at random: the model knows nothing of people like whom nobody was asked.",
     "A propensity is no effect: who would have taken the offer anyway is in it (see uplift).",
