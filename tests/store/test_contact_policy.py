@@ -6,6 +6,8 @@ import pytest
 
 import nextbest as nb
 from nextbest.errors import PlaybookError
+from nextbest.playbook.bind import bound
+from nextbest.playbook.load import load
 
 one_store = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 """Of what the engine says alone; the others run on PostgreSQL too."""
@@ -246,6 +248,18 @@ def test_an_offers_own_holdout_never_gets_that_offer(town):
     assert 0 < len(drawn) < 20
     offered = dict(zip(run.messages.client_code, run.messages.offer, strict=True))
     assert {code for code, offer in offered.items() if offer != "travel-card"} == drawn
+
+
+def test_a_new_offer_is_let_in_by_steps(tmp_path):
+    """Whoever may see it at a small share still may at a larger one."""
+    book = nb.copy("bank-kz", tmp_path / "book")
+    offer, params = book / "offers" / "gold-bars.yaml", book / "params.yaml"
+    offer.write_text(offer.read_text() + "holdout: p.held_back\n")
+    steps = "{2025-01-01: 0.9, 2025-10-01: 0.5, 2025-11-01: 0.02}"
+    params.write_text(params.read_text() + f"held_back: {{unit: share, values: {steps}, source: a test}}\n")
+    drawn = [bound(load(book), date(2025, month, 15)).contact.offer_holdouts["gold-bars"] for month in (9, 10, 11)]
+    first, second, third = ({code for code in range(2000) if holdout.holds(str(code))} for holdout in drawn)
+    assert third < second < first and len(first) / 2000 == pytest.approx(0.9, abs=0.03)
 
 
 def test_without_a_workspace_it_says_what_was_not_heeded(town):
