@@ -47,7 +47,7 @@ def draw(name: str, title: str, rows: list[tuple[str, float, float, float]]) -> 
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    figure.savefig(PAGE.with_name(f"how-good-{name}.svg"), bbox_inches="tight", metadata={"Date": None}, facecolor="white")
+    figure.savefig(PAGE.with_name(f"how-good-{name}.svg"), bbox_inches="tight", metadata={"Date": None, "Creator": None}, facecolor="white")
     plt.close(figure)
 
 

@@ -170,6 +170,17 @@ def test_a_round_before_all_rows_is_told(tmp_path):
         answers.answered()
 
 
+def test_dates_may_be_typed_have_hours_and_follow_the_last_row_of_activity(tmp_path):
+    folder = small(tmp_path)
+    days = pd.to_datetime(["2025-02-12 09:00", "2025-02-27 10:00", "2025-03-05 12:00", None])
+    answers = pd.read_csv(folder / "responses.csv").assign(sent_at=days)
+    (folder / "responses.csv").unlink()
+    answers.to_parquet(folder / "responses.parquet")
+    for day, kept in ((None, [0, 1, 2, 2]), ("2025-03-05", [0, 1, 2, 2]), ("2025-03-04", [0, 1, 2])):
+        with read_answers(folder, "upsell", as_of=day) as found:
+            assert found.answered().frame["round"].tolist() == kept
+
+
 @pytest.mark.parametrize(
     "sent, says",
     [

@@ -84,6 +84,15 @@ def test_each_gets_the_treatment_that_pays_and_nearly_nothing_is_lost(persuaded)
         assert found[f"all: {arm}"].profit.low < 0 < found[f"all: {arm}"].profit.high
 
 
+def test_what_all_have_in_common_changes_nothing(persuaded, tmp_path):
+    rows = pd.read_csv(persuaded)
+    rows.assign(bought=rows.bought + 100).to_csv(tmp_path / "more.csv", index=False)
+    words = {"value": 10.0, "cost": {"letter": 1.0, "call": 1.0}, "leave_out": ("worth", "dear", "price")}
+    one, two = ({item.policy: item for item in targeting(path, **ARMS, **words)} for path in (persuaded, tmp_path / "more.csv"))
+    for arm in ("all: letter", "all: call"):
+        assert two[arm].profit.value == pytest.approx(one[arm].profit.value) and two[arm].profit.high == pytest.approx(one[arm].profit.high)
+
+
 def test_who_costs_more_than_they_bring_is_left_alone(persuaded):
     """A letter to a quarter costs 5 for an effect worth 2: they get none."""
     found = {
@@ -97,6 +106,8 @@ def test_who_costs_more_than_they_bring_is_left_alone(persuaded):
 def test_costs_are_those_of_the_treatments(persuaded):
     with pytest.raises(UsageError, match="call"):
         targeting(persuaded, **ARMS, value=10.0, cost={"letter": 1.0})
+    with pytest.raises(UsageError, match="nan"):
+        targeting(persuaded, **ARMS, value=float("nan"), cost={"letter": 1.0, "call": 1.0})
     words = ["uplift", str(persuaded), "--treatment", "arm", "--outcome", "bought", "--control", "none", "--leave-out", "dear"]
     done = CliRunner().invoke(app, [*words, "--value", "worth", "--cost", "letter=price", "--cost", "call=1"], env={"COLUMNS": "150"})
     assert done.exit_code == 0 and "all: letter" in done.output and "gets call" in done.output, done.output

@@ -48,12 +48,7 @@ def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: st
         ("unknown_customer", f"not exists (from {quote(business.customers)} as c where c.{key} = {customer})"),
         ("unknown_product", f"not exists (from products as p where p.{code} = {product})"),
         *((reason, f"{quote(column)} is null") for reason, column in needed.items()),
-        *(
-            [("bad_date", f"{quote(sent)} is null and trim({quote(f'raw.{sent}')}) <> ''")]
-            if answers and (sent := learning.model.sent)
-            else []
-        ),
-        *([("after_as_of", f"{quote(sent)} > date '{until}'")] if answers and (sent := learning.model.sent) else []),
+        *(_odd_dates(learning.model.sent, until) if answers and learning.model.sent else []),
         ("duplicate_row", "again"),
     ]
     names = [column for column in source.columns if quote(column) not in (key, code)]
@@ -64,6 +59,12 @@ def linked(learning: BoundOfferLearning, name: str, rows: str, customer_type: st
     order = f"partition by {same}, {whole} order by place"
     numbered = f"select * exclude (place), {whole} and row_number() over ({order}) > 1 as again from ({placed})"
     return f"select {listing([*columns, *raws, 'source_file'])},\n  {problem_of(checks)} as problem from ({numbered}) as r"
+
+
+def _odd_dates(sent: str, until: date) -> list[tuple[str, str]]:
+    """Checks of the answers' dates; a blank one is not odd."""
+    unread = f"{quote(sent)} is null and trim(cast({quote(f'raw.{sent}')} as varchar)) <> ''"
+    return [("bad_date", unread), ("after_as_of", f"{quote(sent)}::date > date '{until}'")]
 
 
 def _features(learning: BoundOfferLearning, among: str, extra: Iterable[str]) -> str:

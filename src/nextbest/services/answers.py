@@ -140,7 +140,7 @@ def read_answers(
     until: date | None = None,
     progress: Progress = silent,
 ) -> Iterator[Answers]:
-    """The tables of a folder as pairs. Without `as_of` the day of the latest row holds. `until`: answers are known up to this later day.
+    """The tables of a folder as pairs. Without `as_of` the day of the latest row holds. `until`: the last day whose answers are known.
 
     Raises PlaybookError, DataError, UsageError.
     """
@@ -153,8 +153,9 @@ def read_answers(
         learning = bound_offer_learning(book)
         assert learning is not None
         reading = Reading(book, found, engine, Path(temp), others=tables)
-        made = Answers(learning, engine, reading, until=until)
-        made.of_day = lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers, until=until or book.as_of)
+        known = until or (book.as_of if as_of is not None else date.max)  # offers may have gone out after the last row of activity
+        made = Answers(learning, engine, reading, until=known)
+        made.of_day = lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers, until=known)
         steps = reading.features(progress, more=2)
         progress("reading answers", steps - 1, steps)
         made.read()

@@ -108,7 +108,8 @@ def targeting(
             net = [worth * _effects(rows, kind, name, folds, seed) - costs[name] for name in rows.treatments]
             policies[kind] = np.array(arms, dtype=object)[np.vstack([np.zeros(len(worth)), *net]).argmax(axis=0)]
     chance = {arm: float((rows.arms == arm).mean()) for arm in arms}
-    earned = worth * rows.outcome - np.select([rows.arms == name for name in costs], list(costs.values()), 0.0)
+    above = rows.outcome - rows.outcome.mean()  # what all have in common would only be noise in a weighted difference
+    earned = worth * above - np.select([rows.arms == name for name in costs], list(costs.values()), 0.0)
     alone = np.where(rows.arms == control, earned / chance[control], 0.0)
     found = []
     for name, chosen in policies.items():
@@ -119,7 +120,7 @@ def targeting(
 
 
 def _read(path: Path, treatment: str, control: str, outcome: str, leave_out: tuple[str, ...]) -> _Experiment:
-    frame = read_frame(path)
+    frame = read_frame(path, {treatment: str})
     if missing := [name for name in (treatment, outcome, *leave_out) if name not in frame]:
         raise DataError([Problem(path.name, f"lacks the columns {', '.join(missing)}", f"it has {', '.join(map(str, frame.columns))}")])
     frame = frame[frame[treatment].notna()]
@@ -127,6 +128,8 @@ def _read(path: Path, treatment: str, control: str, outcome: str, leave_out: tup
     problems = []
     if control not in set(arms):
         problems.append(Problem(f"control '{control}'", "no such arm", f"the arms: {', '.join(sorted(arms.unique()))}"))
+    elif arms.nunique() == 1:
+        problems.append(Problem(path.name, "nobody got anything but the control", "hand in the rows of the treated too"))
     if not pd.api.types.is_numeric_dtype(frame[outcome]) or frame[outcome].isna().any():
         problems.append(Problem(f"column '{outcome}'", "an outcome is a number in every row", "write 1 and 0, or a sum"))
     rest = frame.drop(columns=[treatment, outcome, *leave_out])
@@ -142,11 +145,12 @@ def _read(path: Path, treatment: str, control: str, outcome: str, leave_out: tup
 
 def _amount(frame: pd.DataFrame, of: float | str) -> Floats:
     """A number for each row. Raises UsageError for a column that has none in some."""
-    if not isinstance(of, str):
-        return np.full(len(frame), float(of))
-    values = np.asarray(pd.to_numeric(frame[of], errors="coerce"), dtype=np.float64)
+    if isinstance(of, str):
+        values = np.asarray(pd.to_numeric(frame[of], errors="coerce"), dtype=np.float64)
+    else:
+        values = np.full(len(frame), float(of))
     if not np.isfinite(values).all():
-        raise UsageError([Problem(f"column '{of}'", "is no number in every row", "fill it in, or name a number for all")])
+        raise UsageError([Problem(f"'{of}'", "is no number in every row", "name a number, or a column that has one in every row")])
     return values
 
 
