@@ -174,7 +174,7 @@ def test_another_moment_draws_anew():
 THOMPSON = replace(BOOK, contact=replace(BOOK.contact, exploration=BoundExploration(share=0.1, among=3, salt="tried", draw="thompson")))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=6, deadline=None, suppress_health_check=SLOW)
 @given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0.01, 2)), min_size=4, max_size=4))
 def test_thompson_draws_each_as_often_as_it_may_be_the_best(beliefs):
     """Beside many draws from the same beliefs: three of four offers are judged, by their place and not by their order."""
