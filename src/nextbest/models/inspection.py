@@ -1,6 +1,7 @@
 """Looking into a model of activity: what it leans on, how the forecast runs over a feature, and whether more customers would help."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def association(table: Table, features: list[str]) -> pd.DataFrame | None:
     Numbers in ten bins of like size: one rich customer must not put all others into one.
     """
     try:
-        import phik  # noqa: F401  adds phik_matrix to frames
+        import_module("phik")  # adds phik_matrix to frames
     except ImportError:
         return None
     known = table.features[features].assign(**{LABEL: table.falls.astype(int)})
