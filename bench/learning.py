@@ -67,7 +67,7 @@ def zimnat() -> None:
         who = customers[rows]
         frame = person.iloc[who].reset_index(drop=True)
         frame = frame.assign(customer=who, product=np.array(products)[columns], taken=(hidden[who] == columns).astype(int), round=0)
-        frame = frame.assign(asked_before=0, taken_before=0, heuristic=0.0, held=[lists[one] for one in who])
+        frame = frame.assign(asked_before=0, taken_before=0, heuristic=0.0, basket=[lists[one] for one in who])
         numbers = ("birth_year", "joined", *(f"has {name}" for name in products))
         return Pairs(frame, numbers, ("sex", "marital_status", "occupation_category_code", "branch_code"))
 

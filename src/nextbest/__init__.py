@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nextbest.services.activity import predict
     from nextbest.services.check import check, copy
     from nextbest.services.consents import consent, import_consents
+    from nextbest.services.counting import count_outcomes
     from nextbest.services.customers import erase_customer, export_customer, prune, suppress_customer
     from nextbest.services.decide import decide
     from nextbest.services.diff import diff
@@ -37,15 +38,16 @@ if TYPE_CHECKING:
     from nextbest.services.verify import verify
 
 __all__ = [
-    "Run", "check", "consent", "copy", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain", "export_customer",
-    "held_out", "import_consents", "import_outcomes", "lint", "policies", "predict", "prune", "rank", "replay", "score", "segments",
-    "suppress_customer", "synth", "targeting", "train", "uplift", "verify",
+    "Run", "check", "consent", "copy", "count_outcomes", "decide", "diff", "erase_customer", "evaluate", "experiment", "explain",
+    "export_customer", "held_out", "import_consents", "import_outcomes", "lint", "policies", "predict", "prune", "rank", "replay", "score",
+    "segments", "suppress_customer", "synth", "targeting", "train", "uplift", "verify",
 ]  # fmt: skip
 
 ELSEWHERE = {
     "Run": "run",
     "consent": "services.consents",
     "copy": "services.check",
+    "count_outcomes": "services.counting",
     "erase_customer": "services.customers",
     "export_customer": "services.customers",
     "held_out": "services.holdouts",

@@ -109,7 +109,7 @@ def test_each_round_is_learned_from_with_what_was_known_then(name):
     """The same customers twice: those who spend little take little, and a round later, when they spend much, they take much."""
     chance = np.random.default_rng(0)
     rows = pd.DataFrame({"customer": np.tile(np.arange(400), 2), "product": 1, "round": np.repeat([0, 1], 400)})
-    rows = rows.assign(asked_before=0, taken_before=0, held=[[]] * 800, x=rows["round"] + chance.normal(0, 0.1, 800))
+    rows = rows.assign(asked_before=0, taken_before=0, basket=[[]] * 800, x=rows["round"] + chance.normal(0, 0.1, 800))
     rows["taken"] = (chance.random(800) < np.where(rows["round"] == 0, 0.1, 0.8)).astype(int)
     model = make(name)
     model.fit(Pairs(rows, ("x",), ()), 0)
@@ -150,7 +150,7 @@ def test_where_answers_are_plenty_and_say_the_same_many_large_trees_are_grown(ta
     assert few.trees.num_trees() == FEW["num_iterations"]
     chance = np.random.default_rng(0)
     frame = pd.DataFrame({"customer": range(6000), "product": 1, "round": 0, "asked_before": 0, "taken_before": 0})
-    frame = frame.assign(x=chance.random(6000), y=chance.random(6000), held=[[]] * 6000)
+    frame = frame.assign(x=chance.random(6000), y=chance.random(6000), basket=[[]] * 6000)
     frame["taken"] = ((np.floor(6 * frame.x) + np.floor(6 * frame.y)) % 2).astype(int)  # a chessboard
     plenty = Pairs(frame, ("x", "y"), ())
     many = make("boosting")

@@ -142,8 +142,19 @@ def test_what_was_taken_later_was_not_held_before(tmp_path):
     held = "customer_id,product_id\n1,10\n1,11\n"
     with read_answers(small(tmp_path, holdings=held), "upsell") as answers:
         seen = answers.answered().frame
-    mine = seen[seen.customer == 1].set_index("round").held
+    mine = seen[seen.customer == 1].set_index("round").basket
     assert [list(mine[turn]) for turn in (0, 1, 2)] == [[11], [10, 11], [10, 11]]
+
+
+def test_what_was_taken_is_in_the_basket_and_may_be_offered_again(tmp_path):
+    """Customer 1 holds 11, and took 10 in round 0, which does not stand among the holdings."""
+    with read_answers(small(tmp_path, holdings="customer_id,product_id\n1,11\n"), "upsell") as answers:
+        seen = answers.answered().frame
+        mine = seen[seen.customer == 1].set_index("round").basket
+        assert [list(mine[turn]) for turn in (0, 1, 2)] == [[11], [10, 11], [10, 11]]
+        [batch] = answers.open()
+    free = batch.frame[batch.frame.customer == 1].set_index("product").basket
+    assert 10 in free and 11 not in free and list(free[10]) == [10, 11]
 
 
 def test_a_round_with_a_date_knows_nothing_that_came_after(tmp_path):

@@ -79,6 +79,21 @@ def test_each_policy_s_interval_holds_what_it_would_have_earned(explored):
     assert more.low < truth["random"] - truth["ranking"] < more.high < 0
 
 
+def test_what_eligibility_alone_would_earn_is_said_with_how_much_of_it_no_log_knows(explored):
+    """Among a customer's eligible offers are some that were not open: were they sent, they would be taken as any but the first."""
+    found = {item.name: item for item in nb.policies(workspace=explored / "workspace", until="2025-12-31").policies}
+    decided = [item for item in records(explored / "workspace") if item.get("chance")]
+    eligible = np.array(
+        [sum(row[0] in ("ranked", "unsuitable", "weak") and row[5] is None for row in item["verdicts"]) for item in decided]
+    )
+    several = np.array([len(item["choices"]) for item in decided])
+    assert found["eligible"].beyond == pytest.approx(np.mean(1 - several / eligible)) and 0.3 < found["eligible"].beyond < 0.9
+    assert {item.beyond for name, item in found.items() if name != "eligible"} == {0.0}
+    value = found["eligible"].value
+    assert value.low < np.mean(FIRST / eligible + ANOTHER * (1 - 1 / eligible)) < value.high
+    assert found["eligible"].more.high < 0
+
+
 def test_a_message_says_how_likely_its_offer_was_and_the_record_replays(explored):
     messages = pd.read_parquet(explored / "out0" / "messages.parquet").dropna(subset=["send_at"])
     assert set(messages.chance.round(4)) <= {0.6667, 0.1667, 0.75, 0.25, 1.0} and len(set(messages.chance)) > 1
@@ -99,7 +114,7 @@ def test_the_command_shows_every_policy_and_says_what_is_missing(explored, tmp_p
     shown = CliRunner().invoke(
         app, ["experiment", "policies", str(explored / "workspace"), "--until", "2025-12-31"], env={"COLUMNS": "200"}
     )
-    assert shown.exit_code == 0 and all(name in shown.stdout for name in ("ranking", "propensity", "benefit", "random"))
+    assert shown.exit_code == 0 and all(name in shown.stdout for name in ("ranking", "propensity", "benefit", "random", "averages speak"))
     with pytest.raises(UsageError, match="accepted"):
         nb.policies(workspace=explored / "workspace", event="bought")
     with pytest.raises(UsageError, match="has decided nothing here"):

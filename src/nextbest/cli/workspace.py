@@ -67,6 +67,23 @@ def outcomes_import(file: Path, workspace: Needed, rejects: Rejects = None, time
         raise typer.Exit(1)
 
 
+@outcomes_app.command("count")
+def outcomes_count(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer, such as `experiment assign` writes")],
+    workspace: Needed,
+    out_file: Annotated[Path, typer.Option("--out", help="a CSV or Parquet file: the same rows, with `messages` and the event's column")],
+    event: Annotated[str, typer.Option(help="the answer that counts: accepted, clicked, …")] = "accepted",
+    since: Annotated[str | None, typer.Option(help="the first day of the messages that count [default: ever]")] = None,
+    until: Annotated[str | None, typer.Option(help="the last day of messages and answers [default: ever]")] = None,
+    code: Annotated[str | None, typer.Option(help="the column of the customer's code [default: the first]")] = None,
+) -> None:
+    """What each customer of a file was sent and answered, for `nextbest experiment read`."""
+    with told():
+        found = nb.count_outcomes(file, out=out_file, workspace=workspace, event=event, since=since, until=until, code=code)
+        line = f"{found.customers} customers, {found.messages} messages, {found.answered} {event}. Written: {found.path}"
+        out.print(line, highlight=False, soft_wrap=True)
+
+
 @customer_app.command("export")
 def customer_export(
     customer: str, workspace: Needed, file: Annotated[Path | None, typer.Option("--out", help="JSON file [default: the screen]")] = None

@@ -23,8 +23,8 @@ GROUP = "nextbest.models"
 class Pairs:
     """Customer × product, one row each.
 
-    `frame` has customer, product, asked_before, taken_before, held (a list of products, the same in all rows of a customer
-    and round), heuristic, and the features; for training also round and taken (1 or 0).
+    `frame` has customer, product, asked_before, taken_before, basket (a list of the products held or taken in earlier rounds, the
+    same in all rows of a customer and round), heuristic, and the features; for training also round and taken (1 or 0).
     Codes tell rows apart and are never features, except that a product is itself: its effect is learned.
     """
 

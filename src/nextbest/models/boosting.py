@@ -30,7 +30,7 @@ class Model:
         """Learn the trees. Deterministic on one machine and LightGBM version."""
         lightgbm = needs("lightgbm")
         self.similar = Collaborative()
-        self.similar.fit(pairs, seed)
+        similar = self.similar.learn(pairs, seed)
         self.words = {name: sorted(set(pairs.texts(name))) for name in pairs.words}
         self.products = sorted(pairs.products.unique())
         self.features = [*pairs.numbers, "similar", "asked_before", "taken_before", *pairs.words, "product"]
@@ -38,7 +38,9 @@ class Model:
         words = list(range(len(self.features)))[-len(self.words) - 1 :]
         params = {"objective": self.goal, "metric": self.judged_by, "eval_at": [FIRST], "feature_pre_filter": False}
         params |= {"seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1}
-        table = lightgbm.Dataset(self._table(pairs)[rows], pairs.taken[rows], group=groups, categorical_feature=words, params=params)
+        table = lightgbm.Dataset(
+            self._table(pairs, similar)[rows], pairs.taken[rows], group=groups, categorical_feature=words, params=params
+        )
         shape = self._shape(lightgbm, table, ALWAYS | params, folds(pairs, FOLDS, seed)[rows])
         self.trees = lightgbm.train(shape, table)
 
@@ -66,16 +68,18 @@ class Model:
         """The order of the rows, and how many belong together; None where rows stand alone."""
         return np.arange(len(pairs)), None
 
-    def _table(self, pairs: Pairs) -> Floats:
+    def _table(self, pairs: Pairs, similar: Floats) -> Floats:
         made = {"similar", "asked_before", "taken_before", "product", *self.words}
         numbers = [pairs.column(name) for name in self.features if name not in made]
-        numbers += [self.similar.similar(pairs), pairs.column("asked_before"), pairs.column("taken_before")]
+        numbers += [similar, pairs.column("asked_before"), pairs.column("taken_before")]
         words = [_codes(pairs.texts(name), known) for name, known in self.words.items()]
         return np.column_stack([*numbers, *words, _codes(pairs.products.to_numpy(object), self.products)])
 
     def score(self, pairs: Pairs) -> Floats:
         """What the trees add up to. Shape: (rows,)."""
-        return np.asarray(self.trees.predict(self._table(pairs), raw_score=True, num_threads=1), dtype=np.float64)
+        return np.asarray(
+            self.trees.predict(self._table(pairs, self.similar.similar(pairs)), raw_score=True, num_threads=1), dtype=np.float64
+        )
 
     def propensity(self, pairs: Pairs) -> Floats:
         """The probability."""
@@ -83,7 +87,7 @@ class Model:
 
     def contributions(self, pairs: Pairs) -> dict[str, Floats] | None:
         """Shapley values of the features; the product's own is part of the base."""
-        values = np.asarray(self.trees.predict(self._table(pairs), pred_contrib=True, num_threads=1))
+        values = np.asarray(self.trees.predict(self._table(pairs, self.similar.similar(pairs)), pred_contrib=True, num_threads=1))
         found = {"base": values[:, -1] + values[:, self.features.index("product")]}
         found["history"] = values[:, self.features.index("asked_before")] + values[:, self.features.index("taken_before")]
         apart = {"product", "asked_before", "taken_before"}

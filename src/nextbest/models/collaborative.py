@@ -1,36 +1,54 @@
-"""Collaborative: who holds the same things, item to item.
+"""Collaborative: whose baskets hold the same things, item to item. A basket is what is held, and what was taken in earlier rounds.
 
 Cosine similarity of two products over the customers who have them, summed over what the customer has (Sarwar et al. 2001).
 A product's own column is left out of what speaks for it, so that no answer speaks for itself.
 """
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
 from nextbest.arrays import Floats
-from nextbest.models.base import Pairs, State
+from nextbest.models.base import Pairs, State, folds
 from nextbest.models.calibration import Platt
+
+FOLDS = 5
+"""What is learned from an answer may not look at it: it sees the similarity by the customers of the other folds."""
 
 
 class Model:
-    """Products × products: how much one that is held speaks for another."""
+    """Products × products: how much one in the basket speaks for another."""
 
     def fit(self, pairs: Pairs, seed: int) -> None:
-        """Learn which products go together, from what each customer holds; answers only set the scale."""
-        held = pairs.frame.drop_duplicates("customer").held
-        self.products = sorted({*pairs.products.unique(), *held.explode().dropna().astype(str).unique()})
-        table = self._held(held)
-        self.matrix = self.learned(table, seed)
-        self.line = Platt.fitted(self.similar(pairs), pairs.taken)
+        """Learn which products go together, and what that says of answers."""
+        self.learn(pairs, seed)
+
+    def learn(self, pairs: Pairs, seed: int) -> Floats:
+        """As `fit`; returns the similarity of the same rows by what other customers have, to learn from. Shape: (rows,)."""
+        once = pairs.frame.drop_duplicates(_round_of(pairs))[["customer", "basket"]].explode("basket").dropna()
+        taken = pairs.frame.loc[pairs.taken == 1, ["customer", "product"]].set_axis(["customer", "basket"], axis=1)
+        each = pd.concat([once, taken]).astype({"basket": str}).drop_duplicates()
+        self.products = sorted({*pairs.products.unique(), *each.basket.unique()})
+        whose, people = pd.factorize(each.customer, sort=True)
+        full = self._ones(whose, each.basket, len(people))
+        fold, unseen = folds(pairs, FOLDS, seed), np.zeros(len(pairs))
+        of_person = pd.Series(fold).groupby(pairs.frame.customer.to_numpy()).first().reindex(people).to_numpy()
+        for held_back in np.unique(fold):
+            self.matrix = self.learned(full[of_person != held_back], seed)
+            unseen[fold == held_back] = self.similar(pairs.where(fold == held_back))
+        self.matrix = self.learned(full, seed)
+        self.line = Platt.fitted(unseen, pairs.taken)
+        return unseen
 
     def similar(self, pairs: Pairs) -> Floats:
-        """How much what the customer holds speaks for the product, beside the product itself. Shape: (rows,)."""
+        """How much what is in the basket speaks for the product, beside the product itself. Shape: (rows,)."""
         index = pd.Index(self.products).get_indexer(pairs.products)
-        who = pairs.frame.groupby([name for name in ("customer", "round") if name in pairs.frame], sort=False).ngroup().to_numpy()
+        who = pairs.frame.groupby(_round_of(pairs), sort=False).ngroup().to_numpy()
         first = np.unique(who, return_index=True)[1]
-        held = self._held(pairs.frame.held.iloc[first])[who]
-        score = np.asarray(held.multiply(self.matrix[index]).sum(axis=1)).ravel()
+        each = pairs.frame.basket.iloc[first].reset_index(drop=True).explode().dropna().astype(str)
+        baskets = self._ones(each.index.to_numpy(), each, len(first))[who]
+        score = np.asarray(baskets.multiply(self.matrix[index]).sum(axis=1)).ravel()
         return np.where(index >= 0, score, 0.0)
 
     def propensity(self, pairs: Pairs) -> Floats:
@@ -41,16 +59,14 @@ class Model:
         """Similar customers, and nothing else."""
         return {"base": np.full(len(pairs), self.line.intercept), "similar": self.line.slope * self.similar(pairs)}
 
-    def _held(self, held: "pd.Series[list[object]]") -> sparse.csr_matrix:
-        """Rows × products: 1 where held."""
-        each = held.reset_index(drop=True).explode().dropna()
-        column = pd.Index(self.products).get_indexer(each.astype(str))
+    def _ones(self, rows: npt.NDArray[np.int64], products: "pd.Series[str]", count: int) -> sparse.csr_matrix:
+        """Count × products: 1 at each row's product, where it is known."""
+        column = pd.Index(self.products).get_indexer(products)
         known = column >= 0
-        rows, columns = each.index.to_numpy()[known], column[known]
-        return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(held), len(self.products)))
+        return sparse.csr_matrix((np.ones(known.sum()), (rows[known], column[known])), shape=(count, len(self.products)))
 
     def learned(self, table: sparse.csr_matrix, seed: int) -> Floats:
-        """From customers × products, 1 where held. Shape: (products, products)."""
+        """From customers × products, 1 where it is in the basket. Shape: (products, products)."""
         together = np.asarray((table.T @ table).todense(), dtype=np.float64)
         size = np.sqrt(np.maximum(together.diagonal(), 1.0))
         similarity = together / size[:, None] / size[None, :]
@@ -69,3 +85,8 @@ class Model:
         """Take up the similarities."""
         self.products, self.matrix = state["products"], np.array(state["matrix"])
         self.line = Platt(*state["line"])
+
+
+def _round_of(pairs: Pairs) -> list[str]:
+    """The columns that tell baskets apart."""
+    return [name for name in ("customer", "round") if name in pairs.frame]

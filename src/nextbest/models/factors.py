@@ -17,7 +17,7 @@ class Model(Collaborative):
     """Similarity through factors."""
 
     def learned(self, table: sparse.csr_matrix, seed: int) -> Floats:
-        """How much one product held raises another, through the products' factors. Shape: (products, products)."""
+        """How much one product in the basket raises another, through the products' factors. Shape: (products, products)."""
         dimensions = min(FACTORS, len(self.products))
         products = np.random.default_rng(seed).normal(0, 0.1, (len(self.products), dimensions))
         dense = np.asarray(table.todense())

@@ -30,9 +30,7 @@ class Model:
     def fit(self, pairs: Pairs, seed: int) -> None:
         """Learn the widths and the weights together."""
         self.similar = Collaborative()
-        self.similar.fit(pairs, seed)
-        counted, taken, asked = _counted(pairs)
-        counted = self._with_similar(counted)
+        counted, taken, asked = _counted(pairs.adding(similar=self.similar.learn(pairs, seed)))
         self.terms = Terms.learned(counted)
         self.base = float(log_odds(np.array([(taken.sum() + 1) / (asked.sum() + 2)]))[0])
         self.weights: dict[str, Floats] = {}
@@ -92,13 +90,18 @@ class Model:
 
     def propensity(self, pairs: Pairs) -> Floats:
         """The probability, what was answered before taken into account."""
-        return np.asarray(expit(sum(self.contributions(pairs).values(), np.zeros(len(pairs)))))
+        return self._probability(self._with_similar(pairs))
+
+    def _probability(self, pairs: Pairs) -> Floats:
+        return np.asarray(expit(sum(self._parts(pairs).values(), np.zeros(len(pairs)))))
 
     def contributions(self, pairs: Pairs) -> dict[str, Floats]:
         """Each feature's terms added up; `base` is the average and the product's own."""
-        seen = self._with_similar(pairs)
+        return self._parts(self._with_similar(pairs))
+
+    def _parts(self, pairs: Pairs) -> dict[str, Floats]:
         found = {"base": np.full(len(pairs), self.base)}
-        for group, part in self.terms.sums(seen, self.weights).items():
+        for group, part in self.terms.sums(pairs, self.weights).items():
             feature = "base" if group == "product" else feature_of(group)
             found[feature] = found.get(feature, 0.0) + part
         fixed = np.asarray(sum(found.values(), np.zeros(len(pairs))))
@@ -110,7 +113,7 @@ class Model:
         found = np.empty(len(pairs))
         for start in range(0, len(pairs), ROWS):
             part = self._with_similar(pairs.where((np.arange(len(pairs)) // ROWS) == start // ROWS))
-            probability, table = self.propensity(part), self._table(part)
+            probability, table = self._probability(part), self._table(part)
             slope = probability * (1 - probability)
             own = 1 / (part.column("asked_before") * slope + 1 / self.pair_width**2) if self.pair_width else 0.0
             found[start : start + ROWS] = slope * np.sqrt(((table @ self.spread) * table).sum(axis=1) + own)

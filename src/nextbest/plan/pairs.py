@@ -1,7 +1,8 @@
 """Customers and products side by side: what was answered, to learn from, and what is open, to rank.
 
 Beside the customer's and the product's columns each row has the pair features, `heuristic`, what the customer answered
-before to the same product (`asked_before`, `taken_before`: of earlier rounds only), and `held`, the products held.
+before to the same product (`asked_before`, `taken_before`: of earlier rounds only), and `basket`, the products held or taken
+in earlier rounds.
 """
 
 from collections.abc import Iterable
@@ -103,7 +104,16 @@ def _columns(learning: BoundOfferLearning) -> list[str]:
     return [*numbers, *(f"cast({quote(name)} as varchar) as {quote(name)}" for name in learning.words)]
 
 
-_HELD = "left join (select {key}, list({code} order by {code}) as held from held group by 1) as h on h.{key} = c.{key}"
+def _baskets(learning: BoundOfferLearning) -> str:
+    """SELECT: each customer's products. `basket`: held now or taken; `had`: the same with the first round that took it, if any did.
+
+    What was taken in a round was not held before it, though it may stand among the holdings by now.
+    """
+    key, code, turn = quote(learning.book.code), quote(learning.product), quote(learning.model.round)
+    taken = f"select {key}, {code}, {turn} as turn from answers where {quote(learning.model.taken)}"
+    each = f"select {key}, {code}, min(turn) as since from (select {key}, {code}, null as turn from held union all {taken}) group by all"
+    had = f"list({{'product': {code}, 'since': since}} order by {code})"
+    return f"select {key}, list({code} order by {code}) as basket, {had} as had from ({each}) group by 1"
 
 
 def answered(learning: BoundOfferLearning) -> Stage:
@@ -118,15 +128,12 @@ def answered(learning: BoundOfferLearning) -> Stage:
     )
     among = (
         f"({history}) as a join features as c on c.{key} = a.{key} cross join population join products as p on p.{code} = a.{code} "
-        f"left join (select {key}, list({{'product': {code}, 'round': {turn}}}) as took from answers where {taken} group by 1) as t "
-        f"on t.{key} = a.{key} " + _HELD.format(key=key, code=code)
+        f"left join ({_baskets(learning)}) as b on b.{key} = a.{key}"
     )
-    # What was taken in this round or later was not held yet, though it may stand among the holdings by now.
-    later = "list_transform(list_filter(t.took, lambda x: x.round >= a.round), lambda x: x.product)"
-    held = f"list_filter(coalesce(h.held, []), lambda x: not list_contains(coalesce({later}, []), x)) as held"
-    extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", held]
+    basket = "list_transform(list_filter(coalesce(b.had, []), lambda x: coalesce(x.since < a.round, true)), lambda x: x.product) as basket"
+    extra = ["a.round", "a.taken", "a.asked_before", "a.taken_before", basket]
     select = _features(learning, among, extra)
-    kept = ["customer", "product", "round", "taken", "asked_before", "taken_before", "held", "heuristic", *_columns(learning)]
+    kept = ["customer", "product", "round", "taken", "asked_before", "taken_before", "basket", "heuristic", *_columns(learning)]
     kept += [f"{quote(name)} as {quote(f'segment.{name}')}" for name in learning.model.fairness]
     return Stage("answered", "one answer", f"select {listing(kept)}\nfrom (\n{select})\norder by round, customer, product")
 
@@ -140,16 +147,16 @@ def opened(learning: BoundOfferLearning) -> Stage:
     )
     among = (
         f"features as c cross join population cross join products as p "
-        f"left join ({history}) as a on a.{key} = c.{key} and a.{code} = p.{code} " + _HELD.format(key=key, code=code)
+        f"left join ({history}) as a on a.{key} = c.{key} and a.{code} = p.{code} "
+        f"left join ({_baskets(learning)}) as b on b.{key} = c.{key} "
+        f"where not exists (from held as h where h.{key} = c.{key} and h.{code} = p.{code})"
     )
-    extra = ["coalesce(a.asked_before, 0) as asked_before", "coalesce(a.taken_before, 0) as taken_before", "coalesce(h.held, []) as held"]
+    extra = ["coalesce(a.asked_before, 0) as asked_before", "coalesce(a.taken_before, 0) as taken_before"]
+    extra.append("coalesce(b.basket, []) as basket")
     select = _features(learning, among, extra)
     reasons = [quote(f"reason.{name}") for name in learning.reasons]
-    kept = ["customer", "product", "failed", "asked_before", "taken_before", "held", "heuristic", *_columns(learning), *reasons]
-    free = "not list_contains(held, product)"
-    return Stage(
-        "opened", "one customer × product not held", f"select {listing(kept)}\nfrom (\n{select})\nwhere {free}\norder by customer, product"
-    )
+    kept = ["customer", "product", "failed", "asked_before", "taken_before", "basket", "heuristic", *_columns(learning), *reasons]
+    return Stage("opened", "one customer × product not held", f"select {listing(kept)}\nfrom (\n{select})\norder by customer, product")
 
 
 def linked_table(source: Source, name: str, staged: str) -> Stage:

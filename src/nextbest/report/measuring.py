@@ -15,6 +15,7 @@ CHOOSES = {
     "propensity": "the likeliest",
     "benefit": "the one worth most to the customer",
     "random": "any",
+    "eligible": "any of all that the customer is eligible for",
 }
 
 
@@ -74,6 +75,8 @@ def policies(found: Policies) -> RenderableType:
         if item.more and item.more.low == item.more.high == 0:
             more = "the same choices here"
         reach = f"{item.overlap.effective:.0f} decisions" + (", too few to believe it" if item.overlap.thin else "")
+        if item.beyond:
+            reach += f"; {item.beyond:.0%} of its choices were not open: averages speak for them"
         value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
         table.add_row(item.name, CHOOSES[item.name], value, more, reach)
     left_out = [f"{count} {why}" for why, count in found.left_out.items() if count]

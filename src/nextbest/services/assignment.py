@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.frame import PARQUET
+from nextbest.intake.frame import PARQUET, columns, scan
 from nextbest.plan.contact import drawn_place
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.contact import BUCKETS
@@ -39,7 +39,7 @@ def assign(
     source, target = Path(file), Path(out)
     _check(source, target, arms)
     with duckdb.connect() as connection:
-        types = _columns(connection, source)
+        types = columns(connection, source)
         code = code or next(iter(types))
         if missing := [name for name in (code, *groups) if name not in types]:
             fix = f"it has {', '.join(types)}"
@@ -48,7 +48,7 @@ def assign(
             raise UsageError([Problem(f"code {code}", "is the name of a column that is written beside it", "rename it")])
         group = f"to_json([{', '.join(f'cast({quote(name)} as varchar)' for name in groups)}])" if groups else "''"
         connection.execute(
-            f"create table people as select cast({quote(code)} as varchar) as customer, {group} as together from {_scan(source)}"
+            f"create table people as select cast({quote(code)} as varchar) as customer, {group} as together from {scan(source)}"
         )
         _check_people(connection, source, code, len(arms))
         kept = _earlier(connection, target, code, types[code], arms, experiment)
@@ -75,18 +75,6 @@ def _check(source: Path, target: Path, arms: Mapping[str, float]) -> None:
         raise UsageError(problems)
 
 
-def _scan(path: Path) -> str:
-    """SQL: the file's rows. A CSV's values stay text: a code 007 is not 7."""
-    return f"read_parquet({text(str(path))})" if path.suffix in PARQUET else f"read_csv({text(str(path))}, all_varchar = true)"
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
-    try:
-        return {str(row[0]): str(row[1]) for row in connection.execute(f"describe select * from {_scan(path)}").fetchall()}
-    except duckdb.Error:
-        raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
-
-
 def _check_people(connection: duckdb.DuckDBPyConnection, source: Path, code: str, arms: int) -> None:
     figures = "count(*) filter (coalesce(trim(customer), '') = ''), count(customer) - count(distinct customer), count(distinct together)"
     [(blank, twice, groups, people)] = connection.execute(f"select {figures}, count(*) from people").fetchall()
@@ -109,10 +97,10 @@ def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, kin
         connection.execute("create table earlier (customer varchar, arm varchar)")
         return 0
     there = f"{target}: the arms that were given before"
-    if missing := [name for name in (code, ARM, EXPERIMENT) if name not in _columns(connection, target)]:
+    if missing := [name for name in (code, ARM, EXPERIMENT) if name not in columns(connection, target)]:
         raise UsageError([Problem(there, f"lacks the columns {', '.join(missing)}", "name another file for --out")])
     known = f"cast(try_cast({quote(code)} as {kind}) as varchar)"
-    connection.execute(f"create table earlier as select {known} as customer, arm, experiment from {_scan(target)}")
+    connection.execute(f"create table earlier as select {known} as customer, arm, experiment from {scan(target)}")
     [(others, gone, odd, kept)] = connection.execute(
         """select list(distinct experiment) filter (experiment is distinct from $experiment),
   list(distinct arm) filter (not list_contains($arms, arm)),

@@ -25,11 +25,17 @@ from nextbest.store.workspace import Workspace, fetch_all
 
 POLICIES = {
     "ranking": "position = 1",
-    "propensity": "position = first_value(position) over (of_decision order by propensity desc, position)",
-    "benefit": "position = first_value(position) over (of_decision order by benefit desc, position)",
-    "random": "1 / count(*) over of_decision",
+    "propensity": "position = first_value(position) over (of_decision order by open desc, propensity desc, position)",
+    "benefit": "position = first_value(position) over (of_decision order by open desc, benefit desc, position)",
+    "random": "open / sum(open) over of_decision",
+    "eligible": "1 / count(*) over of_decision",
 }
-"""Name → SQL: the probability with which the policy would have chosen an offer, among the choices that there were."""
+"""Name → SQL: the probability with which the policy would have chosen an offer, of those that the customer might have.
+
+`open` is 1 for the choices that there were, by `position`, and 0 for the others, which have none."""
+
+ELIGIBLE = "'ranked', 'unsuitable', 'weak'"
+"""Verdicts on offers that the customer might have."""
 
 CERTAIN, WAITING = "decided without exploration", "answers may still come"
 """Why a decision is left out."""
@@ -40,12 +46,16 @@ AS_GOOD_AS = 20
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy: answers per decision, what that is more than `ranking` earns, and how far the log reaches."""
+    """One policy: answers per decision, what that is more than `ranking` earns, and how far the log reaches.
+
+    `beyond`: the share of its choices that were not open. No log has an answer to these: the average of other decisions speaks for them.
+    """
 
     name: str
     value: Estimate
     more: Estimate | None
     overlap: Overlap
+    beyond: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Policies:
         rows = [
             {"policy": item.name, "value": item.value.value, "low": item.value.low, "high": item.value.high}
             | ({"more": item.more.value, "more_low": item.more.low, "more_high": item.more.high} if item.more else {})
-            | {"effective": item.overlap.effective, "thin": item.overlap.thin}
+            | {"effective": item.overlap.effective, "thin": item.overlap.thin, "beyond": item.beyond}
             for item in self.policies
         ]
         return pd.DataFrame(rows)
@@ -81,8 +91,9 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
 
     A policy chooses among the offers that could go out to that customer then: what filters, caps and consents left open, as far as the
     playbook explores. `ranking` takes the first of them, as the playbook would without exploring; `random` any of them; `propensity`
-    and `benefit` the highest. Decisions whose answers may still come after the day `until` (by default after the latest answer to one
-    of them) are left out. Raises UsageError, DataError, StoreError.
+    and `benefit` the highest. `eligible` takes any offer that the customer was eligible for and that did not rest, suitable or not,
+    strong or weak, as eligibility alone would. Decisions whose answers may still come after the day `until` (by default after the
+    latest answer to one of them) are left out. Raises UsageError, DataError, StoreError.
     """
     if event not in EVENTS:
         raise UsageError([Problem(f"event {event[:40]}", "is none", f"one of {', '.join(EVENTS)}")])
@@ -109,14 +120,15 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
         [(waiting,)] = engine.rows(f"select count(*) from decided where ends > {latest}")
         left_out = {CERTAIN: certain, WAITING: waiting}
         frame = _frame(engine)
-    if len(frame) < 2 or frame.reward.nunique() < 2:
-        what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
-        if left_out[WAITING]:
-            what += f"; answers to {left_out[WAITING]} more may still come after {day}"
-        fix = "a playbook explores with `exploration` in contact.yaml; answers come by nextbest outcomes import; --until names a later day"
-        raise DataError([Problem("ledger", what, fix)])
+        if len(frame) < 2 or frame.reward.nunique() < 2:
+            what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
+            if left_out[WAITING]:
+                what += f"; answers to {left_out[WAITING]} more may still come after {day}"
+            fix = "explore (`exploration` in contact.yaml), bring answers (nextbest outcomes import), or name a later --until"
+            raise DataError([Problem("ledger", what, fix)])
+        beyond = _beyond(engine)
     who = frame.who.to_numpy(np.int64)
-    found = tuple(_judged(frame, who, name) for name in POLICIES)
+    found = tuple(_judged(frame, who, name, *beyond[name]) for name in POLICIES)
     return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out)
 
 
@@ -134,7 +146,7 @@ def _load(connection: Connection, engine: DuckDBEngine, playbook: str) -> int:
     """The table `decided`, of the decisions that were drawn, and when answers to each end; how many others there are."""
     engine.execute(
         "create table decided (run_id varchar, place bigint, customer varchar, offer varchar, chance double, ends bigint, "
-        "choices struct(option varchar, position bigint, propensity double, benefit double)[])"
+        "options struct(option varchar, position bigint, propensity double, benefit double)[])"
     )
     certain = 0
     e = tables.entry.c
@@ -154,13 +166,15 @@ def _load(connection: Connection, engine: DuckDBEngine, playbook: str) -> int:
 def _insert(header: dict[str, Any]) -> str:
     offers = [item["offer"] for item in header["offered"]]
     windows = " ".join(f"when {text(item['offer'])} then {item['attribution']}" for item in header["offered"])
-    at = f"list_position([{', '.join(map(text, offers))}], x)"
+    named = f"[{', '.join(map(text, offers))}]"
+    at = f"list_position({named}, x)"
     return f"""insert into decided
 select {text(header["run_id"])}, place, customer, offer, chance,
   coalesce(cast(record ->> 'send_at' as bigint), {int(datetime.fromisoformat(header["moment"]).timestamp())})
     + case offer {windows} end,
-  list_transform(choices, lambda x, i: {{option: x, position: i, propensity: cast(verdicts[{at}] ->> 3 as double),
-    benefit: cast(verdicts[{at}] ->> 2 as double)}})
+  list_transform(list_filter({named}, lambda x, i: (verdicts[i] ->> 0) in ({ELIGIBLE}) and (verdicts[i] ->> 5) is null),
+    lambda x: {{option: x, position: nullif(list_position(choices, x), 0), propensity: cast(verdicts[{at}] ->> 3 as double),
+      benefit: cast(verdicts[{at}] ->> 2 as double)}})
 from (select place, customer, record, record ->> 'offer' as offer, cast(record ->> 'chance' as double) as chance,
     cast(record -> 'choices' as varchar[]) as choices, cast(record -> 'verdicts' as json[]) as verdicts
   from part where (record ->> 'chance') is not null and ((record ->> 'send_at') is not null or (record ->> 'held_by') = 'no_text'))"""
@@ -169,34 +183,51 @@ from (select place, customer, record, record ->> 'offer' as offer, cast(record -
 def _frame(engine: DuckDBEngine) -> pd.DataFrame:
     """One row per decision: who, reward, chance, expected; per policy its probability of what was chosen, and what it expects.
 
-    What is expected of an offer in one half of the customers is learned in the other.
+    What is expected of an offer, as the first or another, in one half of the customers is learned in the other.
     """
-    probabilities = ", ".join(f"cast({sql} as double) as {quote(name)}" for name, sql in POLICIES.items())
+    probabilities = ", ".join(f"coalesce(cast({sql} as double), 0) as {quote(name)}" for name, sql in POLICIES.items())
     engine.execute(f"""create table options as
-select run_id, place, customer, half, chance, reward, option, option = offer as chosen, {probabilities}
-from (select * exclude (choices), unnest(choices, recursive := true)
+select run_id, place, customer, half, chance, reward, option, option = offer as chosen, open,
+  coalesce(position = 1, false) as first, {probabilities}
+from (select *, cast(position is not null as double) as open
+from (select * exclude (options), unnest(options, recursive := true)
   from (select d.*, cast(a.place is not null as double) as reward,
       cast('0x' || sha256(customer)[1:8] as bigint) % 2 as half
-    from settled as d left join answers as a using (run_id, place)))
+    from settled as d left join answers as a using (run_id, place))))
 window of_decision as (partition by run_id, place)""")
     engine.execute(f"""create table rates as
-with everywhere as (select half, avg(reward) as mean from options where chosen group by 1)
-select o.half, o.option, e.mean, (sum(o.reward) + {AS_GOOD_AS} * e.mean) / (count(*) + {AS_GOOD_AS}) as rate
-from options as o join everywhere as e using (half) where o.chosen group by o.half, o.option, e.mean""")
+with everywhere as (select half, first, avg(reward) as mean, count(*) as n from options where chosen group by all)
+select o.half, o.first, o.option, (sum(o.reward) + {AS_GOOD_AS} * e.mean) / (count(*) + {AS_GOOD_AS}) as rate, count(*) as n
+from options as o join everywhere as e using (half, first) where o.chosen
+group by o.half, o.first, o.option, e.mean
+union all select half, first, null, mean, n from everywhere""")
+    engine.execute("""create table expected as
+select o.*, coalesce(r.rate, m.rate, (select avg(reward) from options where chosen)) as expects, r.option as source,
+  coalesce(r.n, m.n, 1) as n from options as o
+left join rates as r on r.half = 1 - o.half and r.option = o.option and r.first = o.first
+left join rates as m on m.half = 1 - o.half and m.option is null and m.first = o.first""")
     columns = "".join(
         f", max({quote(name)}) filter (chosen) as {quote(name)}, sum({quote(name)} * expects) as {quote(f'{name} expects')}"
         for name in POLICIES
     )
     select_frame = f"""select dense_rank() over (order by any_value(customer)) - 1 as who, any_value(reward) as reward,
   any_value(chance) as chance, max(expects) filter (chosen) as expected{columns}
-from (select o.*, coalesce(r.rate, m.mean, (select avg(reward) from options where chosen)) as expects from options as o
-  left join rates as r on r.half = 1 - o.half and r.option = o.option
-  left join (select half, any_value(mean) as mean from rates group by 1) as m on m.half = 1 - o.half)
-group by run_id, place order by run_id, place"""
+from expected group by run_id, place order by run_id, place"""
     return engine.batches(select_frame, 100_000).read_all().to_pandas()
 
 
-def _judged(frame: pd.DataFrame, who: Any, name: str) -> Policy:
+def _beyond(engine: DuckDBEngine) -> dict[str, tuple[float, float]]:
+    """Per policy the share of its choices that were not open, and the standard error that the averages for them add to its value."""
+    found = {}
+    for name in POLICIES:
+        [(share, variance)] = engine.rows(f"""select sum(share), sum(share * share * rate * (1 - rate) / n)
+from (select sum({quote(name)} * (1 - open)) / (select count(*) from options where chosen) as share,
+    any_value(expects) as rate, any_value(n) as n from expected group by half, source, first)""")
+        found[name] = (float(share), float(variance) ** 0.5)
+    return found
+
+
+def _judged(frame: pd.DataFrame, who: Any, name: str, beyond: float, unsure: float) -> Policy:
     def column(of: str) -> Floats:
         return np.asarray(frame[of].to_numpy(np.float64))
 
@@ -204,5 +235,5 @@ def _judged(frame: pd.DataFrame, who: Any, name: str) -> Policy:
     target, own = column(name), column(f"{name} expects")
     more = None
     if name != "ranking":
-        more = gain(reward, chance, (target, column("ranking")), expected, (own, column("ranking expects")), who)
-    return Policy(name, doubly_robust(reward, chance, target, expected, own, who), more, overlap(chance, target))
+        more = gain(reward, chance, (target, column("ranking")), expected, (own, column("ranking expects")), who, unsure)
+    return Policy(name, doubly_robust(reward, chance, target, expected, own, who, unsure), more, overlap(chance, target), beyond)
