@@ -70,6 +70,8 @@ def test_one_fault(own, name, old, new, says):
     ("playbook", "name", "old", "new", "says"),
     [
         ("upsell", "learn.yaml", "model: logistic", "model: logistics", "there is no model 'logistics'"),
+        ("upsell", "playbook.yaml", "score: lever * propensity", "score: \"'high'\"", "stage scored"),
+        ("upsell", "offers/credit-card.yaml", "learned_error: error_cc", "learned_error: segment", "stage scored"),
         ("upsell", "learn.yaml", "    - city_tier\n", "    - city_tyre\n", "unknown feature 'city_tyre'"),
         ("shop", "features.yaml", "count: months_seen", "count: months_seen, over: last_month", "have no date"),
         ("shop", "learn.yaml", "falls: Снизилась", "falls: Упала", "Прежний уровень"),

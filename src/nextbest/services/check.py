@@ -24,6 +24,7 @@ from nextbest.playbook.bind import Bound, BoundOffer, bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning, bound_purchase_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
+from nextbest.playbook.sources import SourceColumn
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _voices(book: Bound) -> list[Problem]:
 
 
 def _types(book: Bound) -> list[Problem]:
-    """Run the stages over empty tables: what an engine cannot type, it says here and not in a run."""
+    """Run the stages for one customer without activity: what an engine cannot type or compute, it says here and not in a run."""
     business = book.model.business
     with duckdb.connect() as connection:
         for name, source in business.sources.items():
@@ -173,6 +174,8 @@ def _types(book: Bound) -> list[Problem]:
             columns = ", ".join(f"{quote(n)} {staging.rule_type(c)}" for n, c in wanted)
             activity = "" if name == business.customers else ", value double, problem varchar"
             connection.execute(f"create table {quote(name)} ({columns}{activity})")
+            if name == business.customers:
+                connection.execute(f"insert into {quote(name)} select {', '.join(_sample(column) for _, column in wanted)}")
         for name, kinds in (("history", contact.HISTORY), ("suppressions", contact.SUPPRESSIONS)):
             listed = ", ".join(f"{quote(column)} {kind}" for column, kind in kinds.items())
             connection.execute(f"create table {name} ({quote(book.code)} varchar, {listed})")
@@ -193,6 +196,12 @@ def _types(book: Bound) -> list[Problem]:
                     Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule or fact mixes kinds of values, e.g. text and number")
                 ]
     return []
+
+
+def _sample(column: SourceColumn) -> str:
+    """SQL: a value that the column may have."""
+    kinds = {"integer": "1", "number": "1", "money": "1", "flag": "true", "date": "'2000-01-01'", "list": "['x']"}
+    return kinds.get(column.type, text(next(iter(column.values), "x")))
 
 
 def _sums(book: Bound) -> list[Stage]:
