@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 from tests.learning.conftest import law
 
 from nextbest.errors import UsageError
@@ -102,6 +103,43 @@ def test_the_law_is_found(name, tables):
     truth = law(asked.column("income"), asked.frame["product"].to_numpy())
     assert np.corrcoef(log_odds(model.propensity(asked)), log_odds(truth))[0, 1] > 0.85
     assert abs(model.propensity(asked) - truth).mean() < 0.06
+
+
+def by_chance(customers=60, products=30, seed=0):
+    """Baskets and answers that have nothing to do with one another, in two rounds."""
+    chance = np.random.default_rng(seed)
+    held = chance.random((customers, products)) < 0.1
+    rows = pd.DataFrame([(who, what) for who, what in np.argwhere(~held)], columns=["customer", "product"])
+    rows = pd.concat([rows.assign(round=turn, taken=(chance.random(len(rows)) < 0.1).astype(int)) for turn in (0, 1)], ignore_index=True)
+    taken = rows[(rows["round"] == 0) & (rows.taken == 1)].groupby("customer")["product"].agg(list).to_dict()
+    before = [[] if turn == 0 else taken.get(who, []) for who, turn in zip(rows.customer, rows["round"], strict=True)]
+    rows["basket"] = [sorted({*np.flatnonzero(held[who]), *earlier}) for who, earlier in zip(rows.customer, before, strict=True)]
+    return Pairs(rows, (), ())
+
+
+@pytest.mark.parametrize("name", ["collaborative", "factors"])
+def test_no_answer_speaks_for_itself(name):
+    """Where answers are chance the similarity that is learned from them knows nothing of them; by one's own basket it would."""
+    pairs, model = by_chance(), make(name)
+    unseen = model.cross_fitted(pairs, 0)
+    assert roc_auc_score(pairs.taken, unseen) == pytest.approx(0.5, abs=0.05)
+    assert roc_auc_score(pairs.taken, model.similar(pairs)) > roc_auc_score(pairs.taken, unseen) + 0.04
+    other = pairs.frame.assign(taken=np.where(pairs.frame.customer == 7, 1 - pairs.frame.taken, pairs.frame.taken))
+    mine = (pairs.frame.customer == 7).to_numpy()
+    assert np.array_equal(model.cross_fitted(replace(pairs, frame=other), 0)[mine], unseen[mine])
+
+
+def test_what_goes_with_what_was_taken_is_learned_from_answers_alone():
+    """Nobody holds anything; who takes 1 in the first round takes 2 in the second, and nobody else does."""
+    likes = np.arange(400) % 2
+    rows = pd.DataFrame({"customer": np.repeat(np.arange(400), 2), "product": np.tile([1, 2], 400), "round": np.tile([0, 1], 400)})
+    rows["taken"] = likes[rows.customer]
+    rows["basket"] = [[1] if turn and likes[who] else [] for who, turn in zip(rows.customer, rows["round"], strict=True)]
+    model = make("collaborative")
+    model.fit(Pairs(rows, (), ()), 0)
+    asked = Pairs(pd.DataFrame({"customer": [1, 2], "product": 2, "basket": [[1], []]}), (), ())
+    likely, unlikely = model.propensity(asked)
+    assert likely > 0.7 > 0.5 > unlikely
 
 
 @BOTH

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sqlalchemy import select
 from tests.learning.conftest import world
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 import nextbest as nb
 from nextbest.cli import app
+from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, UsageError
 from nextbest.playbook.load import load
+from nextbest.services import policies
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace
 
@@ -79,19 +82,58 @@ def test_each_policy_s_interval_holds_what_it_would_have_earned(explored):
     assert more.low < truth["random"] - truth["ranking"] < more.high < 0
 
 
-def test_what_eligibility_alone_would_earn_is_said_with_how_much_of_it_no_log_knows(explored):
-    """Among a customer's eligible offers are some that were not open: were they sent, they would be taken as any but the first."""
-    found = {item.name: item for item in nb.policies(workspace=explored / "workspace", until="2025-12-31").policies}
-    decided = [item for item in records(explored / "workspace") if item.get("chance")]
-    eligible = np.array(
-        [sum(row[0] in ("ranked", "unsuitable", "weak") and row[5] is None for row in item["verdicts"]) for item in decided]
-    )
-    several = np.array([len(item["choices"]) for item in decided])
-    assert found["eligible"].beyond == pytest.approx(np.mean(1 - several / eligible)) and 0.3 < found["eligible"].beyond < 0.9
-    assert {item.beyond for name, item in found.items() if name != "eligible"} == {0.0}
-    value = found["eligible"].value
-    assert value.low < np.mean(FIRST / eligible + ANOTHER * (1 - 1 / eligible)) < value.high
-    assert found["eligible"].more.high < 0
+OFFERS = {"a": 0.05, "b": 0.1, "c": 0.15, "d": 0.2, "e": 0.25, "f": 0.3}
+"""Who accepts what was sent but was not the first."""
+
+
+def estimated(folder, seed, people=150, each=3):
+    """What the records of a made-up log say of `eligible`, and the truth: three of five eligible offers are open, in an order of chance."""
+    chance = np.random.default_rng(seed)
+    truth, settled, answers = [], [], []
+    for place in range(people * each):
+        names = list(chance.permutation(list(OFFERS)))
+        choices, eligible = names[:3], names[:5]
+        even = chance.random() < 0.6
+        sent = choices[chance.integers(3)] if even else choices[0]
+        likely = {name: FIRST + 0.3 if name == choices[0] else OFFERS[name] for name in names}
+        truth.append(np.mean([likely[name] for name in eligible]))
+        offers = [
+            {
+                "option": name,
+                "purpose": "marketing",
+                "verdict": "ineligible" if name == names[5] else "unsuitable" if name == names[4] else "ranked",
+                "rests": None,
+                "position": choices.index(name) + 1 if name in choices else None,
+                "propensity": 0.5,
+                "benefit": 1.0,
+            }
+            for name in OFFERS
+        ]
+        logged = 0.6 / 3 + 0.4 * (sent == choices[0])
+        settled.append({"run_id": "1", "place": place, "customer": str(place % people), "offer": sent, "chance": logged, "offers": offers})
+        if chance.random() < likely[sent]:
+            answers.append({"run_id": "1", "place": place})
+    with DuckDBEngine(folder) as engine:
+        engine.load("settled", pa.Table.from_pylist(settled))
+        engine.load("answers", pa.Table.from_pylist(answers))
+        assert policies._options(engine) == ()
+        frame = policies._frame(engine)
+    return policies._judged(frame, frame.who.to_numpy(np.int64), "eligible"), np.mean(truth)
+
+
+def test_the_interval_of_what_eligibility_alone_would_earn_holds_it_as_often_as_it_says(tmp_path):
+    found = [estimated(tmp_path, seed) for seed in range(60)]
+    assert all(policy.beyond == pytest.approx(2 / 5) for policy, _ in found)
+    assert sum(policy.value.low < truth < policy.value.high for policy, truth in found) >= 52  # of 60; 57 are expected
+    assert abs(np.mean([policy.value.value - truth for policy, truth in found])) < 0.012  # four standard errors
+
+
+def test_what_hardly_anybody_got_is_left_out_of_eligible_and_told(explored):
+    found = nb.policies(workspace=explored / "workspace", until="2025-12-31")
+    beyond = {item.name: item.beyond for item in found.policies}
+    assert beyond.pop("eligible") > 0 and set(beyond.values()) == {0.0}
+    sent = pd.concat(pd.read_parquet(explored / f"out{number}" / "messages.parquet") for number in range(4))
+    assert found.never_sent and not set(found.never_sent) & set(sent[sent.chance < 0.4].offer)
 
 
 def test_a_message_says_how_likely_its_offer_was_and_the_record_replays(explored):
@@ -114,7 +156,7 @@ def test_the_command_shows_every_policy_and_says_what_is_missing(explored, tmp_p
     shown = CliRunner().invoke(
         app, ["experiment", "policies", str(explored / "workspace"), "--until", "2025-12-31"], env={"COLUMNS": "200"}
     )
-    assert shown.exit_code == 0 and all(name in shown.stdout for name in ("ranking", "propensity", "benefit", "random", "averages speak"))
+    assert shown.exit_code == 0 and all(name in shown.stdout for name in ("ranking", "propensity", "benefit", "random", "were not open"))
     with pytest.raises(UsageError, match="accepted"):
         nb.policies(workspace=explored / "workspace", event="bought")
     with pytest.raises(UsageError, match="has decided nothing here"):

@@ -1,5 +1,7 @@
 """Components against one another from live arms: each part of the customers gets a playbook of its own, and the answers are read."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,8 +23,11 @@ def changed(path, **entries):
 
 
 def playbooks(folder):
-    """The playbook in charge, and copies that choose by propensity alone, any of the best, and any that is eligible."""
-    books = {name: nb.copy("bank-kz", folder / name) for name in ARMS}
+    """A playbook that looks mostly at money, and copies that choose by propensity alone, any of the best, and any that is eligible."""
+    current = nb.copy("bank-kz", folder / "current")
+    weight = yaml.safe_load((current / "params.yaml").read_text())["benefit_weight"] | {"values": {date(2025, 1, 1): 0.9}}
+    changed(current / "params.yaml", benefit_weight=weight)
+    books = {"current": current} | {name: nb.copy(current, folder / name) for name in ARMS[1:]}
     propensity = yaml.safe_load((books["propensity"] / "playbook.yaml").read_text())["arbitration"] | {"score": "propensity"}
     changed(books["propensity"] / "playbook.yaml", arbitration=propensity)
     changed(books["random"] / "contact.yaml", exploration=EXPLORING)
@@ -34,7 +39,7 @@ def playbooks(folder):
 
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
-    """1,200 customers in four arms, written to once; each accepts with the propensity that the bank's own playbook gives the offer."""
+    """1,200 customers in four arms, written to once; each accepts with the propensity that its playbook gives the offer."""
     folder = tmp_path_factory.mktemp("arms")
     workspace = folder / "workspace"
     nb.synth(1200, out=folder / "data", seed=3, rows_per_customer=60)
@@ -84,8 +89,15 @@ def test_each_arm_is_read_as_what_it_is_worth_give_or_take_chance(arms):
         effect = read.effects[name].fixed
         error = (effect.high - effect.low) / (2 * 1.96)
         assert abs(effect.difference - (worth[name] - worth["current"])) < 4 * error < 0.2
-    assert read.effects["eligible"].fixed.high < 0  # choosing is worth something, and it shows
-    assert worth["propensity"] > worth["random"] > worth["eligible"]
+    assert read.effects["eligible"].fixed.high < 0 < read.effects["propensity"].fixed.low  # they accept by propensity: it shows
+
+
+def test_a_copy_that_looks_at_propensity_alone_chooses_otherwise_and_what_is_likelier(arms):
+    folder = arms[0]
+    ours = nb.decide(folder / "data-current", folder / "current", as_of="2025-08-31", out=folder / "ours").decisions
+    other = nb.decide(folder / "data-current", folder / "propensity", as_of="2025-08-31", out=folder / "other").decisions
+    ours, other = (table[table["rank"] == 1].set_index("client_code") for table in (ours, other))
+    assert (ours.offer != other.offer).mean() > 0.02 and (other.propensity >= ours.propensity).all()
 
 
 def test_who_got_no_message_counts_too(arms):
@@ -101,14 +113,25 @@ def test_what_cannot_be_counted_is_told(arms):
     with pytest.raises(UsageError) as error:
         nb.count_outcomes(folder / "none.csv", out=folder / "x.txt", workspace=workspace, event="bought")
     assert len(error.value.problems) == 3
-    with pytest.raises(DataError, match="none of these customers was sent"):
+    with pytest.raises(DataError, match="none of these customers was sent a message in that time; 0 of 1200 were never"):
         nb.count_outcomes(folder / "arms.csv", out=folder / "x.csv", workspace=workspace, since="2025-12-01")
-    with pytest.raises(UsageError, match="accepted, messages already"):
-        nb.count_outcomes(folder / "read.csv", out=folder / "x.csv", workspace=workspace)
     (folder / "twice.csv").write_text("client_code\n1\n1\n")
     with pytest.raises(DataError, match="1 rows repeat a client_code"):
         nb.count_outcomes(folder / "twice.csv", out=folder / "x.csv", workspace=workspace)
+    (folder / "again.csv").write_text("client_code,Messages,accepted\n1,2,0\n")
+    with pytest.raises(UsageError, match="accepted, messages already"):
+        nb.count_outcomes(folder / "again.csv", out=folder / "x.csv", workspace=workspace)
+
+
+def test_who_is_not_known_here_and_what_may_still_be_answered_is_told(arms):
+    folder, _, _, sent = arms
+    first = sent.client_code.astype(str).iloc[0]
+    (folder / "some.csv").write_text(f"client_code,answered\n {first} ,x\nnobody,y\n")
+    found = nb.count_outcomes(folder / "some.csv", out=folder / "some-read.csv", workspace=folder / "workspace", until="2025-09-20")
+    assert (found.customers, found.unknown, found.messages, found.waiting) == (2, 1, 1, 1)
+    assert pd.read_csv(folder / "some-read.csv").messages.tolist() == [1, 0]
+    workspace = folder / "workspace"
     said = CliRunner().invoke(
         app, ["outcomes", "count", str(folder / "arms.csv"), "--workspace", str(workspace), "--out", str(folder / "y.csv")]
     )
-    assert said.exit_code == 0 and "1200 customers" in said.output
+    assert said.exit_code == 0 and "1200 customers" in said.output and "may still come" in said.output

@@ -80,8 +80,13 @@ def outcomes_count(
     """What each customer of a file was sent and answered, for `nextbest experiment read`."""
     with told():
         found = nb.count_outcomes(file, out=out_file, workspace=workspace, event=event, since=since, until=until, code=code)
-        line = f"{found.customers} customers, {found.messages} messages, {found.answered} {event}. Written: {found.path}"
-        out.print(line, highlight=False, soft_wrap=True)
+        lines = [f"{found.customers} customers, {found.messages} messages, {found.answered} {event}. Written: {found.path}"]
+        if found.unknown:
+            lines.append(f"{found.unknown} of them were never decided for in this workspace and count 0: check their codes.")
+        if found.waiting:
+            lines.append(f"Answers to {found.waiting} messages may still come.")
+        for line in lines:
+            out.print(line, highlight=False, soft_wrap=True)
 
 
 @customer_app.command("export")

@@ -23,8 +23,7 @@ def read_frame(path: Path, kinds: Mapping[str, type] | None = None) -> pd.DataFr
 
 def scan(path: Path) -> str:
     """SQL: the file's rows. A CSV's values stay text: a code 007 is not 7."""
-    name = "'" + str(path).replace("'", "''") + "'"
-    return f"read_parquet({name})" if path.suffix in PARQUET else f"read_csv({name}, all_varchar = true)"
+    return f"read_parquet({_named(path)})" if path.suffix in PARQUET else f"read_csv({_named(path)}, all_varchar = true)"
 
 
 def columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
@@ -33,3 +32,26 @@ def columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]
         return {str(row[0]): str(row[1]) for row in connection.execute(f"describe select * from {scan(path)}").fetchall()}
     except duckdb.Error:
         raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
+
+
+def missing(source: Path, target: Path) -> list[Problem]:
+    """What is wrong with a file to read and one to write, before either is opened."""
+    problems = []
+    if not source.is_file():
+        problems.append(Problem(str(source), "the file does not exist", "name a CSV or Parquet file"))
+    if target.suffix not in (*PARQUET, ".csv"):
+        problems.append(Problem(str(target), "neither a .parquet nor a .csv file", "name one"))
+    return problems
+
+
+def write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> None:
+    """The rows of a query as CSV or Parquet, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    kind = "format parquet, compression zstd" if path.suffix in PARQUET else "format csv, header"
+    connection.execute(f"copy ({select}) to {_named(partial)} ({kind})")
+    partial.replace(path)
+
+
+def _named(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

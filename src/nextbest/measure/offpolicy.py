@@ -64,38 +64,22 @@ def snipw(reward: Floats, logged: Floats, target: Floats) -> Estimate:
 
 
 def doubly_robust(
-    reward: Floats,
-    logged: Floats,
-    target: Floats,
-    expected: Floats,
-    expected_target: Floats,
-    who: Groups | None = None,
-    unsure: float = 0.0,
+    reward: Floats, logged: Floats, target: Floats, expected: Floats, expected_target: Floats, who: Groups | None = None
 ) -> Estimate:
     """Doubly robust (Dudík, Langford and Li 2011): right if either the propensities or the reward model is.
 
     `expected`: a model's reward of what was chosen; `expected_target`: its mean reward under the target. The model must not have
     seen the row (cross-fit). `who`: the customer of each decision, as a number; one's decisions are taken together for the interval.
-    `unsure`: the standard error of `expected_target` where the log cannot correct it, since the target chooses what it never holds.
     """
-    return _mean("dr", expected_target + _weights(logged, target) * (reward - expected), who, unsure)
+    return _mean("dr", expected_target + _weights(logged, target) * (reward - expected), who)
 
 
 def gain(
-    reward: Floats,
-    logged: Floats,
-    targets: tuple[Floats, Floats],
-    expected: Floats,
-    expected_targets: tuple[Floats, Floats],
-    who: Groups,
-    unsure: float = 0.0,
+    reward: Floats, logged: Floats, targets: tuple[Floats, Floats], expected: Floats, expected_targets: tuple[Floats, Floats], who: Groups
 ) -> Estimate:
-    """What the first target policy earns more than the second, doubly robust, decision by decision: both share the same luck.
-
-    `unsure` as for `doubly_robust`.
-    """
+    """What the first target policy earns more than the second, doubly robust, decision by decision: both share the same luck."""
     weight = _weights(logged, targets[0]) - _weights(logged, targets[1])
-    return _mean("gain", expected_targets[0] - expected_targets[1] + weight * (reward - expected), who, unsure)
+    return _mean("gain", expected_targets[0] - expected_targets[1] + weight * (reward - expected), who)
 
 
 def switch_dr(
@@ -128,7 +112,7 @@ def _weights(logged: Floats, target: Floats) -> Floats:
     return np.asarray(target / logged)
 
 
-def _mean(method: str, each: Floats, who: Groups | None = None, unsure: float = 0.0) -> Estimate:
+def _mean(method: str, each: Floats, who: Groups | None = None) -> Estimate:
     """With `who` the error is robust to clusters (Liang and Zeger 1986)."""
     if who is None:
         return _interval(method, float(each.mean()), float(each.std(ddof=1) / math.sqrt(len(each))))
@@ -136,7 +120,7 @@ def _mean(method: str, each: Floats, who: Groups | None = None, unsure: float = 
     together = together[np.bincount(who) > 0]
     many = len(together)
     error = math.sqrt(float((together**2).sum()) * many / (many - 1)) / len(each) if many > 1 else math.inf
-    return _interval(method, float(each.mean()), math.hypot(error, unsure))
+    return _interval(method, float(each.mean()), error)
 
 
 def _interval(method: str, value: float, error: float) -> Estimate:

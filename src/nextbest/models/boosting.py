@@ -30,7 +30,7 @@ class Model:
         """Learn the trees. Deterministic on one machine and LightGBM version."""
         lightgbm = needs("lightgbm")
         self.similar = Collaborative()
-        similar = self.similar.learn(pairs, seed)
+        similar = self.similar.cross_fitted(pairs, seed)
         self.words = {name: sorted(set(pairs.texts(name))) for name in pairs.words}
         self.products = sorted(pairs.products.unique())
         self.features = [*pairs.numbers, "similar", "asked_before", "taken_before", *pairs.words, "product"]

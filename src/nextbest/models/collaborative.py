@@ -1,7 +1,8 @@
 """Collaborative: whose baskets hold the same things, item to item. A basket is what is held, and what was taken in earlier rounds.
 
-Cosine similarity of two products over the customers who have them, summed over what the customer has (Sarwar et al. 2001).
-A product's own column is left out of what speaks for it, so that no answer speaks for itself.
+Cosine similarity of two products over the customers who have them, summed over what the customer has (Sarwar et al. 2001), the product
+itself left out. The customers' full baskets are counted, answers among them: what an answer teaches is learned from the similarity by
+the customers of other folds, so that none speaks for itself. A customer who is ranked later is among those counted, one of many.
 """
 
 import numpy as np
@@ -14,7 +15,6 @@ from nextbest.models.base import Pairs, State, folds
 from nextbest.models.calibration import Platt
 
 FOLDS = 5
-"""What is learned from an answer may not look at it: it sees the similarity by the customers of the other folds."""
 
 
 class Model:
@@ -22,10 +22,10 @@ class Model:
 
     def fit(self, pairs: Pairs, seed: int) -> None:
         """Learn which products go together, and what that says of answers."""
-        self.learn(pairs, seed)
+        self.cross_fitted(pairs, seed)
 
-    def learn(self, pairs: Pairs, seed: int) -> Floats:
-        """As `fit`; returns the similarity of the same rows by what other customers have, to learn from. Shape: (rows,)."""
+    def cross_fitted(self, pairs: Pairs, seed: int) -> Floats:
+        """As `fit`; returns the similarity of the same rows by the customers of other folds, to learn from. Shape: (rows,)."""
         once = pairs.frame.drop_duplicates(_round_of(pairs))[["customer", "basket"]].explode("basket").dropna()
         taken = pairs.frame.loc[pairs.taken == 1, ["customer", "product"]].set_axis(["customer", "basket"], axis=1)
         each = pd.concat([once, taken]).astype({"basket": str}).drop_duplicates()
@@ -35,9 +35,9 @@ class Model:
         fold, unseen = folds(pairs, FOLDS, seed), np.zeros(len(pairs))
         of_person = pd.Series(fold).groupby(pairs.frame.customer.to_numpy()).first().reindex(people).to_numpy()
         for held_back in np.unique(fold):
-            self.matrix = self.learned(full[of_person != held_back], seed)
+            self.matrix = self.matrix_of(full[of_person != held_back], seed)
             unseen[fold == held_back] = self.similar(pairs.where(fold == held_back))
-        self.matrix = self.learned(full, seed)
+        self.matrix = self.matrix_of(full, seed)
         self.line = Platt.fitted(unseen, pairs.taken)
         return unseen
 
@@ -65,7 +65,7 @@ class Model:
         known = column >= 0
         return sparse.csr_matrix((np.ones(known.sum()), (rows[known], column[known])), shape=(count, len(self.products)))
 
-    def learned(self, table: sparse.csr_matrix, seed: int) -> Floats:
+    def matrix_of(self, table: sparse.csr_matrix, seed: int) -> Floats:
         """From customers × products, 1 where it is in the basket. Shape: (products, products)."""
         together = np.asarray((table.T @ table).todense(), dtype=np.float64)
         size = np.sqrt(np.maximum(together.diagonal(), 1.0))

@@ -16,7 +16,7 @@ FACTORS, ROUNDS, WEIGHT, PENALTY = 8, 15, 5.0, 5.0
 class Model(Collaborative):
     """Similarity through factors."""
 
-    def learned(self, table: sparse.csr_matrix, seed: int) -> Floats:
+    def matrix_of(self, table: sparse.csr_matrix, seed: int) -> Floats:
         """How much one product in the basket raises another, through the products' factors. Shape: (products, products)."""
         dimensions = min(FACTORS, len(self.products))
         products = np.random.default_rng(seed).normal(0, 0.1, (len(self.products), dimensions))

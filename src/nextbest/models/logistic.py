@@ -30,7 +30,7 @@ class Model:
     def fit(self, pairs: Pairs, seed: int) -> None:
         """Learn the widths and the weights together."""
         self.similar = Collaborative()
-        counted, taken, asked = _counted(pairs.adding(similar=self.similar.learn(pairs, seed)))
+        counted, taken, asked = _counted(pairs.adding(similar=self.similar.cross_fitted(pairs, seed)))
         self.terms = Terms.learned(counted)
         self.base = float(log_odds(np.array([(taken.sum() + 1) / (asked.sum() + 2)]))[0])
         self.weights: dict[str, Floats] = {}

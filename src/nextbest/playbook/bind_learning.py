@@ -13,7 +13,7 @@ from nextbest.rules.reference import evaluate
 MADE = ("similar", "history")
 """Features that models make themselves: what similar customers have, and what the customer answered before."""
 RESERVED = frozenset(
-    ["customer", "product", "round", "taken", "held", "heuristic", "failed", "base", "other", "asked_before", "taken_before", *MADE]
+    ["customer", "product", "round", "taken", "basket", "heuristic", "failed", "base", "other", "asked_before", "taken_before", *MADE]
 )
 """Columns of the tables of pairs."""
 
@@ -81,6 +81,8 @@ def bound_offer_learning(book: Bound) -> BoundOfferLearning | None:
             binder.say(f"'{named}' is no {kind} column of the answers", "name one", *at, entry)
     for name in sorted(set(model.pairs) & (columns | set(model.products.columns) | RESERVED)):
         binder.say(f"the name '{name}' is taken", "name the pair feature otherwise", *at, "pairs", name)
+    for name in sorted(((columns - {customer}) | (set(model.products.columns) - {product})) & RESERVED):
+        binder.say(f"the column name '{name}' is taken", "name it otherwise; `names` may hold the header in the files", *at)
     for name in sorted(columns & set(model.products.columns)):
         binder.say(f"'{name}' is a column of products and of customers", "rename one", *at, "products", "columns", name)
     _check_uses(binder, book, model.uses, *at)

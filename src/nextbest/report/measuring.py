@@ -15,7 +15,7 @@ CHOOSES = {
     "propensity": "the likeliest",
     "benefit": "the one worth most to the customer",
     "random": "any",
-    "eligible": "any of all that the customer is eligible for",
+    "eligible": "any for which the customer is eligible, open or not",
 }
 
 
@@ -68,19 +68,24 @@ def policies(found: Policies) -> RenderableType:
     """A row per policy: what it would have earned, and how far the log can tell."""
     head = f"{found.decisions} decisions of {found.playbook} for {found.customers} customers, answers up to {found.until}"
     table = Table(title=f"{head}: {found.rate:.4f} {found.event} per decision", title_justify="left")
-    for name in ("policy", "of the offers that could go out", f"{found.event} per decision", "more than ranking", "counts as"):
+    for name in ("policy", "takes, of the open offers", f"{found.event} per decision", "more than ranking", "counts as"):
         table.add_column(name)
     for item in found.policies:
         more = f"{item.more.value:+.4f} ({item.more.low:+.4f} to {item.more.high:+.4f})" if item.more else ""
         if item.more and item.more.low == item.more.high == 0:
             more = "the same choices here"
         reach = f"{item.overlap.effective:.0f} decisions" + (", too few to believe it" if item.overlap.thin else "")
-        if item.beyond:
-            reach += f"; {item.beyond:.0%} of its choices were not open: averages speak for them"
         value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
         table.add_row(item.name, CHOOSES[item.name], value, more, reach)
     left_out = [f"{count} {why}" for why, count in found.left_out.items() if count]
-    return Group(table, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
+    if found.never_sent:
+        left_out.append(f"of eligible {', '.join(found.never_sent)}, which hardly anybody got but as the first")
+    beyond = [
+        f"{item.name}: {item.beyond:.0%} of its choices were not open; others who got that offer, not as their first, speak for them."
+        for item in found.policies
+        if item.beyond
+    ]
+    return Group(table, *beyond, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
 
 
 def uplift(found: list[Ordered], share: float) -> RenderableType:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.frame import PARQUET, columns, scan
+from nextbest.intake.frame import columns, missing, scan, write
 from nextbest.plan.contact import drawn_place
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.contact import BUCKETS
@@ -41,9 +41,9 @@ def assign(
     with duckdb.connect() as connection:
         types = columns(connection, source)
         code = code or next(iter(types))
-        if missing := [name for name in (code, *groups) if name not in types]:
+        if lacking := [name for name in (code, *groups) if name not in types]:
             fix = f"it has {', '.join(types)}"
-            raise UsageError([Problem(source.name, f"lacks the columns {', '.join(missing)}", fix)])
+            raise UsageError([Problem(source.name, f"lacks the columns {', '.join(lacking)}", fix)])
         if code in (ARM, EXPERIMENT):
             raise UsageError([Problem(f"code {code}", "is the name of a column that is written beside it", "rename it")])
         group = f"to_json([{', '.join(f'cast({quote(name)} as varchar)' for name in groups)}])" if groups else "''"
@@ -53,22 +53,14 @@ def assign(
         _check_people(connection, source, code, len(arms))
         kept = _earlier(connection, target, code, types[code], arms, experiment)
         connection.execute(f"create table assigned as {_draw(arms, experiment, kept if groups else None)}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.stem}.part{target.suffix}")
         select = f"select cast(customer as {types[code]}) as {quote(code)}, arm, {text(experiment)} as experiment from assigned order by 1"
-        kind = "format parquet, compression zstd" if target.suffix in PARQUET else "format csv, header"
-        connection.execute(f"copy ({select}) to {text(str(partial))} ({kind})")
-        partial.replace(target)
+        write(connection, select, target)
         counts = dict(connection.execute("select arm, count(*) from assigned group by 1").fetchall())
     return Assigned(target, {name: counts.get(name, 0) for name in arms}, kept)
 
 
 def _check(source: Path, target: Path, arms: Mapping[str, float]) -> None:
-    problems = []
-    if not source.is_file():
-        problems.append(Problem(str(source), "the file does not exist", "name a CSV or Parquet file"))
-    if target.suffix not in (*PARQUET, ".csv"):
-        problems.append(Problem(str(target), "neither a .parquet nor a .csv file", "name one"))
+    problems = missing(source, target)
     if len(arms) < 2 or not all(share > 0 for share in arms.values()) or not abs(sum(arms.values()) - 1) <= 1e-9:
         problems.append(Problem("arms", "are fewer than two, or their shares do not add up to 1", "e.g. control=0.5 and offer=0.5"))
     if problems:
@@ -97,8 +89,8 @@ def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, kin
         connection.execute("create table earlier (customer varchar, arm varchar)")
         return 0
     there = f"{target}: the arms that were given before"
-    if missing := [name for name in (code, ARM, EXPERIMENT) if name not in columns(connection, target)]:
-        raise UsageError([Problem(there, f"lacks the columns {', '.join(missing)}", "name another file for --out")])
+    if lacking := [name for name in (code, ARM, EXPERIMENT) if name not in columns(connection, target)]:
+        raise UsageError([Problem(there, f"lacks the columns {', '.join(lacking)}", "name another file for --out")])
     known = f"cast(try_cast({quote(code)} as {kind}) as varchar)"
     connection.execute(f"create table earlier as select {known} as customer, arm, experiment from {scan(target)}")
     [(others, gone, odd, kept)] = connection.execute(

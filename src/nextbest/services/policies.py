@@ -35,7 +35,7 @@ POLICIES = {
 `open` is 1 for the choices that there were, by `position`, and 0 for the others, which have none."""
 
 ELIGIBLE = "'ranked', 'unsuitable', 'weak'"
-"""Verdicts on offers that the customer might have."""
+"""Verdicts on offers that the customer might have had."""
 
 CERTAIN, WAITING = "decided without exploration", "answers may still come"
 """Why a decision is left out."""
@@ -48,7 +48,8 @@ AS_GOOD_AS = 20
 class Policy:
     """One policy: answers per decision, what that is more than `ranking` earns, and how far the log reaches.
 
-    `beyond`: the share of its choices that were not open. No log has an answer to these: the average of other decisions speaks for them.
+    `beyond`: the share of its choices that were not open. No log has an answer to these: the average of other customers who got
+    that offer, though it was not their first, speaks for them.
     """
 
     name: str
@@ -60,7 +61,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Policies:
-    """What each policy would have earned. `left_out`: why → how many decisions. `rate`: answers per decision as they came."""
+    """What each policy would have earned. `left_out`: why → how many decisions. `rate`: answers per decision as they came.
+
+    `never_sent`: offers that `eligible` would choose too, and that hardly anybody got but as the first: it is judged without them.
+    """
 
     playbook: str
     event: str
@@ -70,6 +74,7 @@ class Policies:
     rate: float
     policies: tuple[Policy, ...]
     left_out: dict[str, int]
+    never_sent: tuple[str, ...]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -91,9 +96,10 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
 
     A policy chooses among the offers that could go out to that customer then: what filters, caps and consents left open, as far as the
     playbook explores. `ranking` takes the first of them, as the playbook would without exploring; `random` any of them; `propensity`
-    and `benefit` the highest. `eligible` takes any offer that the customer was eligible for and that did not rest, suitable or not,
-    strong or weak, as eligibility alone would. Decisions whose answers may still come after the day `until` (by default after the
-    latest answer to one of them) are left out. Raises UsageError, DataError, StoreError.
+    and `benefit` the highest. `eligible` takes any offer that the customer was eligible for, had agreed to hear of (a purpose that some
+    open offer has too) and that did not rest, suitable or not, strong or weak, near the top or not. Decisions whose answers may still come
+    after the day `until` (by default after the latest answer to one of them) are left out; customers for whom nothing was open have no
+    decision here. Raises UsageError, DataError, StoreError.
     """
     if event not in EVENTS:
         raise UsageError([Problem(f"event {event[:40]}", "is none", f"one of {', '.join(EVENTS)}")])
@@ -119,17 +125,16 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
         engine.execute(f"create table settled as from decided where ends <= {latest}")
         [(waiting,)] = engine.rows(f"select count(*) from decided where ends > {latest}")
         left_out = {CERTAIN: certain, WAITING: waiting}
-        frame = _frame(engine)
+        never_sent, frame = _options(engine), _frame(engine)
         if len(frame) < 2 or frame.reward.nunique() < 2:
             what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
             if left_out[WAITING]:
                 what += f"; answers to {left_out[WAITING]} more may still come after {day}"
             fix = "explore (`exploration` in contact.yaml), bring answers (nextbest outcomes import), or name a later --until"
             raise DataError([Problem("ledger", what, fix)])
-        beyond = _beyond(engine)
     who = frame.who.to_numpy(np.int64)
-    found = tuple(_judged(frame, who, name, *beyond[name]) for name in POLICIES)
-    return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out)
+    found = tuple(_judged(frame, who, name) for name in POLICIES)
+    return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out, never_sent)
 
 
 def _playbook(connection: Connection, named: str | None) -> str:
@@ -144,9 +149,10 @@ def _playbook(connection: Connection, named: str | None) -> str:
 
 def _load(connection: Connection, engine: DuckDBEngine, playbook: str) -> int:
     """The table `decided`, of the decisions that were drawn, and when answers to each end; how many others there are."""
+    kind = "option varchar, purpose varchar, verdict varchar, rests varchar, position bigint, propensity double, benefit double"
     engine.execute(
         "create table decided (run_id varchar, place bigint, customer varchar, offer varchar, chance double, ends bigint, "
-        "options struct(option varchar, position bigint, propensity double, benefit double)[])"
+        f"offers struct({kind})[])"
     )
     certain = 0
     e = tables.entry.c
@@ -164,37 +170,51 @@ def _load(connection: Connection, engine: DuckDBEngine, playbook: str) -> int:
 
 
 def _insert(header: dict[str, Any]) -> str:
-    offers = [item["offer"] for item in header["offered"]]
-    windows = " ".join(f"when {text(item['offer'])} then {item['attribution']}" for item in header["offered"])
-    named = f"[{', '.join(map(text, offers))}]"
-    at = f"list_position({named}, x)"
+    offered = header["offered"]
+    windows = " ".join(f"when {text(item['offer'])} then {item['attribution']}" for item in offered)
+    named, purposes = (f"[{', '.join(text(item[name]) for item in offered)}]" for name in ("offer", "purpose"))
     return f"""insert into decided
 select {text(header["run_id"])}, place, customer, offer, chance,
   coalesce(cast(record ->> 'send_at' as bigint), {int(datetime.fromisoformat(header["moment"]).timestamp())})
     + case offer {windows} end,
-  list_transform(list_filter({named}, lambda x, i: (verdicts[i] ->> 0) in ({ELIGIBLE}) and (verdicts[i] ->> 5) is null),
-    lambda x: {{option: x, position: nullif(list_position(choices, x), 0), propensity: cast(verdicts[{at}] ->> 3 as double),
-      benefit: cast(verdicts[{at}] ->> 2 as double)}})
+  list_transform({named}, lambda x, i: {{option: x, purpose: {purposes}[i], verdict: verdicts[i] ->> 0, rests: verdicts[i] ->> 5,
+    position: nullif(list_position(choices, x), 0),
+    propensity: cast(verdicts[i] ->> 3 as double), benefit: cast(verdicts[i] ->> 2 as double)}})
 from (select place, customer, record, record ->> 'offer' as offer, cast(record ->> 'chance' as double) as chance,
     cast(record -> 'choices' as varchar[]) as choices, cast(record -> 'verdicts' as json[]) as verdicts
   from part where (record ->> 'chance') is not null and ((record ->> 'send_at') is not null or (record ->> 'held_by') = 'no_text'))"""
 
 
-def _frame(engine: DuckDBEngine) -> pd.DataFrame:
-    """One row per decision: who, reward, chance, expected; per policy its probability of what was chosen, and what it expects.
+def _options(engine: DuckDBEngine) -> tuple[str, ...]:
+    """The table `options`: per settled decision each offer that some policy may choose. Returns the offers that nothing is known of.
 
-    What is expected of an offer, as the first or another, in one half of the customers is learned in the other.
+    An offer that was not open is known from decisions of other customers, in either half, that sent it without it being the first.
     """
-    probabilities = ", ".join(f"coalesce(cast({sql} as double), 0) as {quote(name)}" for name, sql in POLICIES.items())
-    engine.execute(f"""create table options as
-select run_id, place, customer, half, chance, reward, option, option = offer as chosen, open,
-  coalesce(position = 1, false) as first, {probabilities}
-from (select *, cast(position is not null as double) as open
-from (select * exclude (options), unnest(options, recursive := true)
+    engine.execute(f"""create table considered as
+select * exclude (purpose, verdict, rests), option = offer as chosen,
+  cast(position is not null as double) as open, coalesce(position = 1, false) as first,
+  position is null and verdict in ({ELIGIBLE}) and rests is null
+    and bool_or(position is not null) over (partition by run_id, place, purpose) as closed
+from (select * exclude (offers), unnest(offers, recursive := true)
   from (select d.*, cast(a.place is not null as double) as reward,
       cast('0x' || sha256(customer)[1:8] as bigint) % 2 as half
-    from settled as d left join answers as a using (run_id, place))))
+    from settled as d left join answers as a using (run_id, place)))""")
+    known = "select option from considered where chosen and not first group by 1 having count(distinct half) = 2"
+    probabilities = ", ".join(f"coalesce(cast({sql} as double), 0) as {quote(name)}" for name, sql in POLICIES.items())
+    engine.execute(f"""create table options as
+select * exclude (propensity, benefit), {probabilities} from considered where open = 1 or (closed and option in ({known}))
 window of_decision as (partition by run_id, place)""")
+    unknown = engine.rows(f"select distinct option from considered where closed and option not in ({known}) order by 1")
+    return tuple(option for (option,) in unknown)
+
+
+def _frame(engine: DuckDBEngine) -> pd.DataFrame:
+    """One row per decision: who, reward, chance, expected; per policy its probability of what was chosen, what it expects, and
+    the share of its choices that were not open.
+
+    What is expected of an offer, as the first or another, in one half of the customers is learned in the other. Of what was not open
+    no answer corrects it; so each answer that it was learned from carries its part of the error (`informs`), with a mean of about 0.
+    """
     engine.execute(f"""create table rates as
 with everywhere as (select half, first, avg(reward) as mean, count(*) as n from options where chosen group by all)
 select o.half, o.first, o.option, (sum(o.reward) + {AS_GOOD_AS} * e.mean) / (count(*) + {AS_GOOD_AS}) as rate, count(*) as n
@@ -202,32 +222,25 @@ from options as o join everywhere as e using (half, first) where o.chosen
 group by o.half, o.first, o.option, e.mean
 union all select half, first, null, mean, n from everywhere""")
     engine.execute("""create table expected as
-select o.*, coalesce(r.rate, m.rate, (select avg(reward) from options where chosen)) as expects, r.option as source,
-  coalesce(r.n, m.n, 1) as n from options as o
+select o.*, coalesce(r.rate, m.rate, (select avg(reward) from options where chosen)) as expects, r.n as learned_from from options as o
 left join rates as r on r.half = 1 - o.half and r.option = o.option and r.first = o.first
 left join rates as m on m.half = 1 - o.half and m.option is null and m.first = o.first""")
+    weights = ", ".join(f"sum({quote(name)}) / any_value(learned_from) as {quote(name)}" for name in POLICIES)
+    engine.execute(f"create table informs as select 1 - half as half, option, {weights} from expected where open = 0 group by all")
     columns = "".join(
-        f", max({quote(name)}) filter (chosen) as {quote(name)}, sum({quote(name)} * expects) as {quote(f'{name} expects')}"
+        f", max(e.{name}) filter (chosen) as {name}"
+        f", sum(e.{name} * expects) + max(coalesce(i.{name}, 0) * (reward - expects)) filter (chosen) as {quote(f'{name} expects')}"
+        f", sum(e.{name} * (1 - open)) as {quote(f'{name} beyond')}"
         for name in POLICIES
     )
     select_frame = f"""select dense_rank() over (order by any_value(customer)) - 1 as who, any_value(reward) as reward,
   any_value(chance) as chance, max(expects) filter (chosen) as expected{columns}
-from expected group by run_id, place order by run_id, place"""
+from expected as e left join informs as i on i.half = e.half and i.option = e.option and not e.first
+group by run_id, place order by run_id, place"""
     return engine.batches(select_frame, 100_000).read_all().to_pandas()
 
 
-def _beyond(engine: DuckDBEngine) -> dict[str, tuple[float, float]]:
-    """Per policy the share of its choices that were not open, and the standard error that the averages for them add to its value."""
-    found = {}
-    for name in POLICIES:
-        [(share, variance)] = engine.rows(f"""select sum(share), sum(share * share * rate * (1 - rate) / n)
-from (select sum({quote(name)} * (1 - open)) / (select count(*) from options where chosen) as share,
-    any_value(expects) as rate, any_value(n) as n from expected group by half, source, first)""")
-        found[name] = (float(share), float(variance) ** 0.5)
-    return found
-
-
-def _judged(frame: pd.DataFrame, who: Any, name: str, beyond: float, unsure: float) -> Policy:
+def _judged(frame: pd.DataFrame, who: Any, name: str) -> Policy:
     def column(of: str) -> Floats:
         return np.asarray(frame[of].to_numpy(np.float64))
 
@@ -235,5 +248,6 @@ def _judged(frame: pd.DataFrame, who: Any, name: str, beyond: float, unsure: flo
     target, own = column(name), column(f"{name} expects")
     more = None
     if name != "ranking":
-        more = gain(reward, chance, (target, column("ranking")), expected, (own, column("ranking expects")), who, unsure)
-    return Policy(name, doubly_robust(reward, chance, target, expected, own, who, unsure), more, overlap(chance, target), beyond)
+        more = gain(reward, chance, (target, column("ranking")), expected, (own, column("ranking expects")), who)
+    value, beyond = doubly_robust(reward, chance, target, expected, own, who), float(column(f"{name} beyond").mean())
+    return Policy(name, value, more, overlap(chance, target), beyond)
