@@ -82,7 +82,7 @@ def arms(tmp_path_factory):
 def test_each_arm_is_read_as_what_it_is_worth_give_or_take_chance(arms):
     folder, arm, worth, sent = arms
     found = nb.count_outcomes(folder / "arms.csv", out=folder / "read.csv", workspace=folder / "workspace", until="2025-12-31")
-    assert (found.customers, found.messages) == (len(arm), len(sent)) and 0 < found.answered < len(sent)
+    assert (found.customers, found.messages) == (len(arm), len(sent)) and 0 < found.answered["accepted"] < len(sent)
     read = nb.experiment(folder / "read.csv", control="current", outcome="accepted", guardrails={"messages": 0.2})
     assert read.trusted and not read.harmful
     for name in ("propensity", "random", "eligible"):
@@ -111,7 +111,7 @@ def test_who_got_no_message_counts_too(arms):
 def test_what_cannot_be_counted_is_told(arms):
     folder, workspace = arms[0], arms[0] / "workspace"
     with pytest.raises(UsageError) as error:
-        nb.count_outcomes(folder / "none.csv", out=folder / "x.txt", workspace=workspace, event="bought")
+        nb.count_outcomes(folder / "none.csv", out=folder / "x.txt", workspace=workspace, events=["bought"])
     assert len(error.value.problems) == 3
     with pytest.raises(DataError, match="none of these customers was sent a message in that time; 0 of 1200 were never"):
         nb.count_outcomes(folder / "arms.csv", out=folder / "x.csv", workspace=workspace, since="2025-12-01")

@@ -26,7 +26,7 @@ Data = Annotated[Path, typer.Argument(help="folder with the tables")]
 
 def rank(
     data: Data,
-    out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
+    out_file: Annotated[Path, typer.Option("--out", help="a Parquet or CSV file")],
     playbook: Playbook = "upsell",
     model: Annotated[str | None, typer.Option(help="a kind of model, or a folder that `train` wrote [default: the playbook's]")] = None,
     recommend: Annotated[Path | None, typer.Option(help="also each customer's first products with reasons: a Parquet or CSV file")] = None,
@@ -155,7 +155,7 @@ def train(
 def predict(
     data: Data,
     model: Annotated[Path, typer.Option(help="a folder that `train --task activity` wrote")],
-    out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
+    out_file: Annotated[Path, typer.Option("--out", help="a Parquet or CSV file")],
     language: Annotated[str | None, typer.Option(help="language of the reasons [default: the playbook's first]")] = None,
     as_of: Annotated[str | None, typer.Option(help="the day of the features [default: that of the training]")] = None,
     seed: Seed = 0,

@@ -71,16 +71,21 @@ def outcomes_import(file: Path, workspace: Needed, rejects: Rejects = None, time
 def outcomes_count(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per customer, such as `experiment assign` writes")],
     workspace: Needed,
-    out_file: Annotated[Path, typer.Option("--out", help="a CSV or Parquet file: the same rows, with `messages` and the event's column")],
-    event: Annotated[str, typer.Option(help="the answer that counts: accepted, clicked, …")] = "accepted",
-    since: Annotated[str | None, typer.Option(help="the first day of the messages that count [default: ever]")] = None,
-    until: Annotated[str | None, typer.Option(help="the last day of messages and answers [default: ever]")] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="a CSV or Parquet file: the same rows, with `messages` and the events' columns")],
+    event: Annotated[
+        list[str] | None, typer.Option(help="an answer that counts: clicked, opted_out, …; may be repeated [default: accepted]")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="the first day (UTC) of the messages that count [default: ever]")] = None,
+    until: Annotated[str | None, typer.Option(help="the last day (UTC) of messages and answers [default: ever]")] = None,
     code: Annotated[str | None, typer.Option(help="the column of the customer's code [default: the first]")] = None,
 ) -> None:
     """What each customer of a file was sent and answered, for `nextbest experiment read`."""
     with told():
-        found = nb.count_outcomes(file, out=out_file, workspace=workspace, event=event, since=since, until=until, code=code)
-        lines = [f"{found.customers} customers, {found.messages} messages, {found.answered} {event}. Written: {found.path}"]
+        found = nb.count_outcomes(
+            file, out=out_file, workspace=workspace, events=event or ("accepted",), since=since, until=until, code=code
+        )
+        answered = ", ".join(f"{count} {name}" for name, count in found.answered.items())
+        lines = [f"{found.customers} customers, {found.messages} messages, {answered}. Written: {found.path}"]
         if found.unknown:
             lines.append(f"{found.unknown} of them were never decided for in this workspace and count 0: check their codes.")
         if found.waiting:

@@ -39,18 +39,23 @@ def missing(source: Path, target: Path) -> list[Problem]:
     problems = []
     if not source.is_file():
         problems.append(Problem(str(source), "the file does not exist", "name a CSV or Parquet file"))
-    if target.suffix not in (*PARQUET, ".csv"):
+    if target.suffix not in (*PARQUET, ".csv") or target.is_dir():
         problems.append(Problem(str(target), "neither a .parquet nor a .csv file", "name one"))
     return problems
 
 
 def write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> None:
-    """The rows of a query as CSV or Parquet, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The rows of a query as CSV or Parquet, whole or not at all. Raises UsageError where it cannot be written."""
     partial = path.with_name(f".{path.stem}.part{path.suffix}")
     kind = "format parquet, compression zstd" if path.suffix in PARQUET else "format csv, header"
-    connection.execute(f"copy ({select}) to {_named(partial)} ({kind})")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection.execute(f"copy ({select}) to {_named(partial)} ({kind})")
+        partial.replace(path)
+    except (OSError, duckdb.IOException) as error:
+        raise UsageError(
+            [Problem(str(path), f"cannot be written ({type(error).__name__})", "name a place that may be written to")]
+        ) from None
 
 
 def _named(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What measuring shows: effects of an experiment, learners of uplift side by side."""
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -28,7 +30,8 @@ def experiment(found: Experiment) -> RenderableType:
         table = Table(title=f"{name}: {arm.n} customers, mean {arm.mean:.5g}", title_justify="left", show_header=False)
         effect = item.fixed
         table.add_row("difference", _difference(effect))
-        table.add_row("relative", f"{effect.relative:+.1%} ({effect.relative_low:+.1%} to {effect.relative_high:+.1%})")
+        if not math.isnan(effect.relative):
+            table.add_row("relative", f"{effect.relative:+.1%} ({effect.relative_low:+.1%} to {effect.relative_high:+.1%})")
         if item.anytime:
             table.add_row("looked at often", _difference(item.anytime))
         if item.cuped:
@@ -74,7 +77,11 @@ def policies(found: Policies) -> RenderableType:
         more = f"{item.more.value:+.4f} ({item.more.low:+.4f} to {item.more.high:+.4f})" if item.more else ""
         if item.more and item.more.low == item.more.high == 0:
             more = "the same choices here"
-        reach = f"{item.overlap.effective:.0f} decisions" + (", too few to believe it" if item.overlap.thin else "")
+        reach = (
+            f"{item.overlap.effective:.0f} decisions"
+            + (" of what was open" if item.beyond else "")
+            + (", too few to believe it" if item.overlap.thin else "")
+        )
         value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
         table.add_row(item.name, CHOOSES[item.name], value, more, reach)
     left_out = [f"{count} {why}" for why, count in found.left_out.items() if count]

@@ -27,6 +27,11 @@ from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, latest_day
 from nextbest.settings import Settings
 
+MISSED = {
+    "held": "without it what is held already is offered again",
+    "answers": "without it the model takes every customer for one who was never asked",
+}
+"""What it means that a table of learn.yaml is missing."""
 BATCH = 200_000
 """Pairs that are in memory at a time while a ranking is made."""
 
@@ -54,6 +59,9 @@ class Answers:
         for name in ("held", "answers"):
             reading.other(name, partial(pairs.linked, learning, name, customer_type=reading.id_type, product_type=kind, until=until))
             engine.create(pairs.linked_table(learning.tables[name], name, f"{name}_rows"))
+        for name, advice in MISSED.items():
+            if not reading.found.of(name):
+                reading.problems.append({"table": name, "problem": "no_file", "column": None, "rows": 0, "kept": True, "advice": advice})
         for name in learning.tables:
             engine.execute(f"drop table {name}_rows")  # what comes next needs the room
         self.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]

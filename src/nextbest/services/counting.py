@@ -1,5 +1,6 @@
 """Counting: a file of customers with what they were sent, and what they answered, beside each: an experiment's rows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -16,13 +17,15 @@ from nextbest.services.outcomes import EVENTS
 from nextbest.store import tables
 from nextbest.store.workspace import Workspace, fetch_all
 
-MESSAGES, PLACE = "messages", "nextbest place"
-"""The column of how many messages a customer was sent; that of a row's place in the file, which is not written."""
+MESSAGES = "messages"
+"""The column of how many messages a customer was sent."""
+PLACE, CODE = "nextbest place", "nextbest code"
+"""Columns of a row's place in the file and of its code as the workspace has it; they are not written."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What was written: customers, messages that they were sent, and how many of these were answered.
+    """What was written: customers, messages that they were sent, and for each event how many of these were answered with it.
 
     `unknown`: customers for whom nobody ever decided in this workspace. `waiting`: messages whose answers may come after the last day.
     """
@@ -31,7 +34,7 @@ class Counted:
     customers: int
     unknown: int
     messages: int
-    answered: int
+    answered: Mapping[str, int]
     waiting: int
 
 
@@ -40,22 +43,24 @@ def count_outcomes(
     *,
     out: str | Path,
     workspace: str | Path,
-    event: str = "accepted",
+    events: Sequence[str] = ("accepted",),
     since: date | str | None = None,
     until: date | str | None = None,
     code: str | None = None,
 ) -> Counted:
-    """Write a file's rows (CSV or Parquet, one per customer) to `out` with two columns more: `messages`, and one named as the event.
+    """Write a file's rows (CSV or Parquet, one per customer) to `out` with columns more: `messages`, and one for each event.
 
     `messages`: how many went out to the customer on the days from `since` to `until` (UTC, both included; without them ever), whichever
-    playbook decided; the other: how many of these were answered with the event up to the end of `until`. Who got none counts 0: an
+    playbook decided; the others: how many of these were answered with the event up to the end of `until`. Who got none counts 0: an
     experiment compares all who were assigned, not those who were reached. `code` names the customers' column, the first by default.
     Raises DataError, UsageError, StoreError.
     """
     source, target = Path(file), Path(out)
     problems = missing(source, target)
-    if event not in EVENTS:
-        problems.append(Problem(f"event {event[:40]}", "is none", f"one of {', '.join(EVENTS)}"))
+    problems += [Problem(f"event {name[:40]}", "is none", f"one of {', '.join(EVENTS)}") for name in events if name not in EVENTS]
+    first, last = (day_of(day, name) if day is not None else None for name, day in (("since", since), ("until", until)))
+    if first and last and last < first:
+        problems.append(Problem("until", "lies before since", "swap them"))
     if problems:
         raise UsageError(problems)
     with duckdb.connect() as connection:
@@ -63,51 +68,53 @@ def count_outcomes(
         code = code or next(iter(known))
         if code not in known:
             raise UsageError([Problem(source.name, f"lacks the column {code}", f"it has {', '.join(known)}")])
-        if there := {MESSAGES, event, PLACE} & {name.lower() for name in known}:
+        if there := {MESSAGES, PLACE, CODE, *events} & {name.lower() for name in known}:
             raise UsageError([Problem(source.name, f"has {', '.join(sorted(there))} already", "count from the file of the assignment")])
         with Workspace(workspace, create=False) as store, store.reading() as reading:
-            connection.register("counts", _counts(reading, event, since, until))
+            connection.register("counts", _counts(reading, events, first, last))
+        numbers = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in (MESSAGES, *events))
         connection.execute(f"""create table counted as
-select f.*, coalesce(c.messages, 0) as {MESSAGES}, coalesce(c.answered, 0) as {event}
-from (select *, row_number() over () as {quote(PLACE)} from {scan(source)}) as f
-left join counts as c on c.customer = trim(cast(f.{quote(code)} as varchar))""")
-        people = f"count(distinct trim(cast({quote(code)} as varchar)))"
-        unknown = f"count(*) filter (trim(cast({quote(code)} as varchar)) not in (select customer from counts))"
-        figures = f"count(*), {people}, {unknown}, coalesce(sum({MESSAGES}), 0), coalesce(sum({event}), 0)"
-        [(rows, customers, unseen, messages, answered)] = connection.execute(f"select {figures} from counted").fetchall()
+select f.*, {numbers}, c.customer is null as unknown, coalesce(c.waiting, 0) as waiting_now
+from (select *, row_number() over () as {quote(PLACE)}, trim(cast({quote(code)} as varchar)) as {quote(CODE)} from {scan(source)}) as f
+left join counts as c on c.customer = f.{quote(CODE)}""")
+        sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in ("unknown::integer", "waiting_now", MESSAGES, *events))
+        figures = f"select count(*), count(distinct nullif({quote(CODE)}, '')), {sums} from counted"
+        [(rows, customers, unknown, waiting, messages, *answered)] = connection.execute(figures).fetchall()
         if rows != customers:
-            raise DataError(
-                [Problem(source.name, f"{rows - customers} rows repeat a {code}, or have none", "keep one row of each customer")]
-            )
+            what = f"{rows - customers} rows repeat a {code}, or have none"
+            raise DataError([Problem(source.name, what, "keep one row of each customer; --code names another column")])
         if not messages:
-            what = f"none of these customers was sent a message in that time; {unseen} of {customers} were never decided for here"
+            what = f"none of these customers was sent a message in that time; {unknown} of {customers} were never decided for here"
             raise DataError([Problem(source.name, what, "check the column of the codes, --since and --until, and the workspace")])
-        among = f"(select trim(cast({quote(code)} as varchar)) from counted)"
-        [(waiting,)] = connection.execute(f"select coalesce(sum(waiting), 0) from counts where customer in {among}").fetchall()
-        write(connection, f"select * exclude ({quote(PLACE)}) from counted order by {quote(PLACE)}", target)
-    return Counted(target, customers, unseen, int(messages), int(answered), int(waiting))
+        written = f"select * exclude ({quote(PLACE)}, {quote(CODE)}, unknown, waiting_now) from counted order by {quote(PLACE)}"
+        write(connection, written, target)
+    return Counted(target, customers, unknown, messages, dict(zip(events, answered, strict=True)), waiting)
 
 
-def _counts(connection: Connection, event: str, since: date | str | None, until: date | str | None) -> pa.Table:
-    """Grain: one customer of the workspace."""
+def _counts(connection: Connection, events: Sequence[str], first: date | None, last: date | None) -> pa.Table:
+    """Grain: one customer for whom was decided. Columns: customer, messages, waiting, and one for each event."""
     d, f, o, r = tables.decision.c, tables.offered.c, tables.outcome.c, tables.run.c
-    last = _seconds(until, time.max) if until is not None else connection.execute(select(func.max(o.happened))).scalar() or 0
-    sent = and_(d.send_at.is_not(None), d.send_at >= (_seconds(since, time.min) if since is not None else 0))
-    answers = select(o.run_id, o.place).where(o.attributed, o.event == event).distinct()
-    if until is not None:
-        sent, answers = and_(sent, d.send_at <= last), answers.where(o.happened <= last)
-    a = answers.subquery()
-    figures = {MESSAGES: sent, "answered": and_(sent, a.c.place.is_not(None)), "waiting": and_(sent, d.send_at + f.attribution > last)}
+    opens = _seconds(first, time.min) if first else 0
+    ends = _seconds(last, time.max) if last else connection.execute(select(func.max(o.happened))).scalar() or 0
+    came = [func.max(case((o.event == name, 1), else_=0)).label(name) for name in events]
+    known = o.happened <= ends if last else o.happened.is_not(None)
+    a = select(o.run_id, o.place, *came).where(o.attributed, known).group_by(o.run_id, o.place).subquery().c
+    sent = and_(d.send_at >= opens, d.send_at <= ends if last else d.send_at.is_not(None))
+    counted = {
+        MESSAGES: sent,
+        "waiting": and_(sent, d.send_at + f.attribution > ends),
+        **{name: and_(sent, a[name] == 1) for name in events},
+    }
     counts = (
-        select(d.customer, *(func.sum(case((holds, 1), else_=0)).label(name) for name, holds in figures.items()))
+        select(d.customer, *(func.sum(case((holds, 1), else_=0)).label(name) for name, holds in counted.items()))
         .join(tables.run, r.run_id == d.run_id)
         .outerjoin(tables.offered, and_(f.run_id == d.run_id, f.offer == d.offer))
-        .outerjoin(a, and_(a.c.run_id == d.run_id, a.c.place == d.place))
+        .outerjoin(a.run_id.table, and_(a.run_id == d.run_id, a.place == d.place))
         .where(r.recorded.is_not(None))
         .group_by(d.customer)
     )
-    return fetch_all(connection, counts, pa.schema([("customer", pa.string()), *((name, pa.int64()) for name in figures)]))
+    return fetch_all(connection, counts, pa.schema([("customer", pa.string()), *((name, pa.int64()) for name in counted)]))
 
 
-def _seconds(day: date | str, at: time) -> int:
-    return int(datetime.combine(day_of(day), at, UTC).timestamp())
+def _seconds(day: date, at: time) -> int:
+    return int(datetime.combine(day, at, UTC).timestamp())

@@ -33,11 +33,6 @@ from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, Card, fi
 from nextbest.services.purchases import history_of, read_purchases
 from nextbest.services.reading import Reading
 
-MISSED = {
-    "held": "without it what is held already is offered again",
-    "answers": "without it the model takes every customer for one who was never asked",
-}
-"""What it means that a table of learn.yaml is missing where a model forecasts."""
 READ = (STATE, CARD, PIPELINES, SEEN)
 """The files that a model is read from: what else stands in its folder makes it no other."""
 BATCH = 100_000
@@ -153,9 +148,6 @@ class _Offers:
     def read(self, reading: Reading) -> None:
         self.answers = Answers(self.learning, reading.engine, reading)
         self.answers.read()
-        for name, advice in MISSED.items():
-            if not reading.found.of(name):
-                reading.problems.append({"table": name, "problem": "no_file", "column": None, "rows": 0, "kept": True, "advice": advice})
 
     def fill(self, reading: Reading) -> None:
         self.answers.pair()

@@ -22,14 +22,14 @@ def moment_of(at: datetime | str | None, book: Bound) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def day_of(value: date | str) -> date:
-    """A day as a date. Raises UsageError for what is not one, or lies outside 1900–2200."""
+def day_of(value: date | str, called: str = "as-of") -> date:
+    """A day as a date; `called`: what it is, where it is none. Raises UsageError for what is not one, or lies outside 1900–2200."""
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value.date() if isinstance(value, datetime) else value
     except ValueError:
-        raise UsageError([Problem(f"as-of {value}", "not a day", "write it as 2025-08-31")]) from None
+        raise UsageError([Problem(f"{called} {value}", "not a day", "write it as 2025-08-31")]) from None
     if not 1900 <= day.year <= 2200:
-        raise UsageError([Problem(f"as-of {value}", "no day that anyone decides for", "write it as 2025-08-31")])
+        raise UsageError([Problem(f"{called} {value}", "no day that anyone decides for", "write it as 2025-08-31")])
     return day
 
 

@@ -116,7 +116,7 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
         certain = _load(connection, engine, name)
         [(latest,)] = engine.rows("select max(happened) from all_answers semi join decided using (run_id, place)")
         if until is not None:
-            latest = int(datetime.combine(day_of(until), datetime.max.time(), UTC).timestamp())
+            latest = int(datetime.combine(day_of(until, "until"), datetime.max.time(), UTC).timestamp())
         if latest is None:
             what = "no answer to a decision that was drawn"
             raise DataError([Problem("outcomes", what, "nextbest outcomes import; a playbook explores with `exploration` in contact.yaml")])
