@@ -155,7 +155,7 @@ def train(
 def predict(
     data: Data,
     model: Annotated[Path, typer.Option(help="a folder that `train --task activity` wrote")],
-    out_file: Annotated[Path, typer.Option("--out", help="a Parquet or CSV file")],
+    out_file: Annotated[Path, typer.Option("--out", help="a Parquet file")],
     language: Annotated[str | None, typer.Option(help="language of the reasons [default: the playbook's first]")] = None,
     as_of: Annotated[str | None, typer.Option(help="the day of the features [default: that of the training]")] = None,
     seed: Seed = 0,
