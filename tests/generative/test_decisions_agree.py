@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from datetime import date
 
 import duckdb
@@ -137,6 +138,14 @@ def test_the_same_input_gives_the_same_bytes(decided, tmp_path):
         assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes(), name
     first, second = ({k: v for k, v in json.loads((r.folder / "run.json").read_text()).items() if k != "stages"} for r in (run, again))
     assert first == second
+
+
+@pytest.mark.skipif(os.environ.get("NEXTBEST_PROOF") != "full", reason="two minutes: make proof")
+def test_so_many_customers_that_several_threads_write_them_give_the_same_bytes_too(tmp_path):
+    data = nextbest.synth(260_000, out=tmp_path / "data", rows_per_customer=4, format="parquet")
+    runs = [nextbest.decide(data, as_of="2025-08-31", out=tmp_path / f"out{turn}") for turn in (1, 2)]
+    for name in ("recommendations.csv", "decisions.parquet", "features.parquet", "messages.parquet", "rejects.parquet", "report.html"):
+        assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes(), name
 
 
 def test_the_order_of_rows_and_files_does_not_matter(decided, tmp_path):

@@ -1,11 +1,15 @@
 """The editorial linter on anyone's texts."""
 
+import random
 import subprocess
 import sys
 
+import duckdb
 import pytest
 
 from nextbest.errors import DataError, UsageError
+from nextbest.messages import lint as rules
+from nextbest.playbook.load import load
 from nextbest.services.lint import failed_of, lint
 
 GOOD = (
@@ -62,6 +66,19 @@ def test_one_fault_is_found_by_its_rule(change, rule):
     if rule == "length":
         text = text[:150]
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_rules_of_a_shape_and_rules_of_a_text_find_together_what_all_find(language):
+    """Every text that a rule gives as good or bad, in a text of the right length, and with digits of chance."""
+    book, chance = load("bank-kz").model, random.Random(0)
+    texts = [text for rule in book.voices[language].lint.values() for text in (*rule.good, *rule.bad)] + [GOOD]
+    texts += [f"{text} {GOOD}"[: chance.randrange(150, 250)] for text in texts]
+    texts += ["".join(str(chance.randrange(10)) if c.isdigit() else c for c in text) for text in texts * 20]
+    every, shape, own = (part(book, language, "push", "t") for part in (rules.failed_rules, rules.by_shape, rules.by_text))
+    found = duckdb.sql(f"select {every}, {shape}, {own} from (select unnest($texts) as t)", params={"texts": texts}).fetchall()
+    assert len(found) == len(texts) and all(sorted(both) == sorted([*a, *b]) for both, a, b in found)
+    assert sum("only_years_in_four_digits" in b for *_, b in found) > 10 and any("agreement" in b for *_, b in found)
 
 
 def test_abbreviations_and_other_channels():

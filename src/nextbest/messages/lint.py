@@ -1,6 +1,7 @@
 """The editorial linter: a voice's rules as SQL over a column of texts. The rules are data, the engine is RE2."""
 
 import re
+from collections.abc import Collection
 
 from nextbest.plan.stage import text
 from nextbest.playbook.model import Playbook
@@ -25,7 +26,16 @@ def failed_rules(playbook: Playbook, language: str, channel: str, column: str) -
 def by_text(playbook: Playbook, language: str, channel: str, column: str) -> str:
     """SQL: the broken rules among those that depend on the very digits of a text, its length among them."""
     rules = {n: r for n, r in rules_of(playbook, language, channel).items() if _names_digits(r)}
-    return _failed([_length(playbook, channel, column), *_checks(rules, column)], column)
+    failed = _failed([_length(playbook, channel, column), *_checks(rules, column)], column)
+    return f"case when {_suspect(playbook, rules.values(), channel, column)} then {failed} when {column} is not null then [] end"
+
+
+def _suspect(playbook: Playbook, rules: Collection[LintRule], channel: str, column: str) -> str:
+    """SQL: false only for a text that breaks none of the rules. One look for all that they look for takes a quarter of the time."""
+    fewest, most = playbook.channels[channel].length
+    sought = [pattern for rule in rules for pattern in (*rule.forbid, *rule.at_most, *([rule.tokens.find] if rule.tokens else []))]
+    tests = [f"length({column}) not between {fewest} and {most}", *([_found(sought, column)] if sought else [])]
+    return " or ".join([*tests, *(f"not regexp_matches({column}, {text(rule.require)})" for rule in rules if rule.require)])
 
 
 def by_shape(playbook: Playbook, language: str, channel: str, column: str) -> str:
@@ -68,7 +78,7 @@ def breaks(rule: LintRule, column: str) -> str:
     """SQL: whether the text breaks the rule."""
     tests = []
     if rule.forbid:
-        tests.append(f"regexp_matches({column}, {text('|'.join(f'(?:{pattern})' for pattern in rule.forbid))})")
+        tests.append(_found(rule.forbid, column))
     if rule.require:
         tests.append(f"not regexp_matches({column}, {text(rule.require)})")
     tests += [f"len(regexp_extract_all({column}, {text(pattern)})) > {most}" for pattern, most in rule.at_most.items()]
@@ -79,6 +89,10 @@ def breaks(rule: LintRule, column: str) -> str:
             passed += f" or regexp_full_match(x, {text(rule.tokens.allow_pattern)})"
         tests.append(f"len(list_filter({found}, lambda x: not ({passed}))) > 0")
     return " or ".join(tests)
+
+
+def _found(patterns: list[str], column: str) -> str:
+    return f"regexp_matches({column}, {text('|'.join(f'(?:{pattern})' for pattern in patterns))})"
 
 
 def _agreement(voice: Voice) -> dict[str, LintRule]:

@@ -11,7 +11,7 @@ from sqlglot import exp
 from nextbest.messages import lint
 from nextbest.messages.facts import PERIODS, periods
 from nextbest.messages.locale import written
-from nextbest.messages.template import GREET, MONTH, concatenation, names
+from nextbest.messages.template import GREET, MONTH, concatenation, length, names
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.window import last_month
@@ -72,7 +72,7 @@ def texts(bound: Bound, place: int, language: str, source: str = "addressed") ->
     ]
     here = _offer_columns(offer)
     values = [f"{_over(offer.facts[name], here)} as {quote(f'v.{name}')}" for name in used]
-    whens = [
+    conditions = [
         f"{_over(option.when, here)} as {quote(f'when.{part}{index}')}"
         for part in PARTS
         for index, option in enumerate(offer.parts[part])
@@ -80,7 +80,7 @@ def texts(bound: Bound, place: int, language: str, source: str = "addressed") ->
     ]
     greeting = "name" in bound.customer_columns
     select = f"""select {key}, a.tried, a.nameless, {"f.name" if greeting else "null as name"}
-  {"".join(f",{chr(10)}  {item}" for item in [*values, *whens])}
+  {"".join(f",{chr(10)}  {item}" for item in [*values, *conditions])}
 from {source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {place} and a.language = {text(language)} and a.allowed"""
     voice = bound.model.voices[language]
@@ -93,32 +93,38 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
     greet = f"case when not nameless and length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
     select = f"select *,\n  {listing([f'{greet} as greet', *facts])}\nfrom ({select})"
     columns = {GREET: "greet", MONTH: text(month), **{name: quote(f"f.{name}") for name in used}}
-    parts = []
+    sizes = [f"length({columns[name]}) as {quote(f'length.{name}')}" for name in (GREET, *used)]
+    select = f"select *,\n  {listing(sizes)}\nfrom ({select})"
+    longs = {GREET: quote(f"length.{GREET}"), MONTH: str(len(month)), **{name: quote(f"length.{name}") for name in used}}
+    lengths = []  # a text is put together once it is chosen: its length is that of its pieces
     for part in PARTS:
         for index, option in enumerate(offer.parts[part]):
             wording = option.text.get(language)
-            said = "cast(null as varchar)" if wording is None else concatenation(wording, columns)
+            long = "cast(null as bigint)" if wording is None else length(wording, longs)
             if wording is not None and option.when is not None:
-                said = f"case when {quote(f'when.{part}{index}')} then {said} end"
-            parts.append(f"{said} as {quote(f'{part}{index}')}")
-    select = f"select *,\n  {listing(parts)}\nfrom ({select})"
-    fewest, most = channel.length
-    lengths = [
-        f"length({quote(f'{part}{index}')}) as {quote(f'length.{part}{index}')}"
-        for part in PARTS
-        for index in range(len(offer.parts[part]))
-    ]
+                long = f"case when {quote(f'when.{part}{index}')} then {long} end"
+            lengths.append(f"{long} as {quote(f'length.{part}{index}')}")
     select = f"select *,\n  {listing(lengths)}\nfrom ({select})"
-    fits, joined, treatments = [], [], []
+    fewest, most = channel.length
+    fits, treatments = [], []
+    chosen: dict[tuple[str, int], list[str]] = {}
     for choice, places in enumerate(combinations(offer), 1):
-        pieces = [quote(f"{part}{index}") for part, index in zip(PARTS, places, strict=True)]
         long = " + ".join(quote(f"length.{part}{index}") for part, index in zip(PARTS, places, strict=True))
         fits.append(f"when {long} + 2 between {fewest} and {most} and not list_contains(tried, {choice}) then {choice}")
-        joined.append(f"when {choice} then {' || chr(32) || '.join(pieces)}")
         label = " ".join(f"{part}-{index + 1}" for part, index in zip(PARTS, places, strict=True))
         treatments.append(f"when {choice} then {text(label)}")
+        for part, index in zip(PARTS, places, strict=True):
+            chosen.setdefault((part, index), []).append(str(choice))
     select = f"select *, case {' '.join(fits)} end as choice\nfrom ({select})"
-    select = f"select *, case choice {' '.join(joined)} end as joined\nfrom ({select})"
+    said = []
+    for part in PARTS:
+        whens = [
+            f"when choice in ({', '.join(chosen[part, index])}) then {concatenation(option.text[language], columns)}"
+            for index, option in enumerate(offer.parts[part])
+            if language in option.text
+        ]
+        said.append(f"case {' '.join(whens)} end" if whens else "cast(null as varchar)")
+    select = f"select *, {' || chr(32) || '.join(said)} as joined\nfrom ({select})"
     select = f"select *, upper(joined[1]) || joined[2:] as message\nfrom ({select})"
     kind = f"enum({', '.join(text(period) for period in PERIODS)})"
     stated = ", ".join(
@@ -137,8 +143,11 @@ from ({select})"""
 
 @once
 def shaped(bound: Bound) -> Stage:
-    """Drafts with their shape. Grain: one customer with a first offer."""
-    return Stage("shaped", "one customer with a first offer", f"select *, hash({lint.shape('message')}) as shape from drafts")
+    """Drafts with their shape: what a text is made of, with every digit as 0. Grain: one customer with a first offer."""
+    said = f"list_transform(facts, lambda x: {lint.shape('x.shown')})"
+    return Stage(
+        "shaped", "one customer with a first offer", f"select *, hash(place, language, choice, greet, {said}) as shape from drafts"
+    )
 
 
 @once

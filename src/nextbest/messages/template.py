@@ -32,3 +32,8 @@ def concatenation(wording: str, columns: dict[str, str]) -> str:
     if end < len(wording):
         pieces.append(text(wording[end:]))
     return " || ".join(pieces)
+
+
+def length(wording: str, columns: dict[str, str]) -> str:
+    """SQL of how many characters the wording has; `columns` maps a fact to the SQL of its text's length. Null where a fact is."""
+    return " + ".join([str(len(literals(wording))), *(columns[name] for name in PLACEHOLDER.findall(wording))])

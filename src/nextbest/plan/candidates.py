@@ -45,15 +45,20 @@ def scored(bound: Bound) -> Stage:
 
 
 @once
-def decisions(bound: Bound) -> Stage:
-    """The decision record. Grain: one customer × offer."""
+def decisions(bound: Bound, rests: bool = True) -> Stage:
+    """The decision record, in the customers' order and the playbook's of offers. Grain: one customer × offer.
+
+    `rests`: whether anybody has an offer that must rest; where nobody has, nothing is joined and so nothing sorted again.
+    """
     key = quote(bound.code)
+    source = f"from scored left join contacted using ({key}) order by {key}"  # a join by several threads keeps no order
+    if not rests:
+        source = "select *, cast(null as struct(place integer, rule varchar)[]) as resting from scored"
     columns = ", ".join(f"d.{name}" for name in RECORD)
     return Stage(
         "decisions",
         "one customer × offer",
-        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d "
-        f"from scored left join contacted using ({key}))",
+        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d\nfrom ({source}))",
         "recording decisions",
     )
 

@@ -210,7 +210,8 @@ class _Batch:
     def _export(self) -> None:
         customers = self.book.model.business.customers
         export = self.engine.export
-        self.engine.view(candidates.decisions(self.book))
+        rests = bool(self.engine.rows("select 1 from contacted where resting is not null limit 1"))
+        self.engine.view(candidates.decisions(self.book, rests))
         export("from decisions", self.folder / "decisions.parquet")
         export("from signals", self.folder / "features.parquet")
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
