@@ -213,7 +213,7 @@ def _frame(engine: DuckDBEngine) -> pd.DataFrame:
     the share of its choices that were not open.
 
     What is expected of an offer, as the first or another, in one half of the customers is learned in the other. Of what was not open
-    no answer corrects it; so each answer that it was learned from carries its part of the error (`informs`), with a mean of about 0.
+    no answer corrects it; so each answer that it was learned from carries its part of the error (`informs`: its influence on the mean).
     """
     engine.execute(f"""create table rates as
 with everywhere as (select half, first, avg(reward) as mean, count(*) as n from options where chosen group by all)
@@ -226,10 +226,11 @@ select o.*, coalesce(r.rate, m.rate, (select avg(reward) from options where chos
 left join rates as r on r.half = 1 - o.half and r.option = o.option and r.first = o.first
 left join rates as m on m.half = 1 - o.half and m.option is null and m.first = o.first""")
     weights = ", ".join(f"sum({quote(name)}) / any_value(learned_from) as {quote(name)}" for name in POLICIES)
-    engine.execute(f"create table informs as select 1 - half as half, option, {weights} from expected where open = 0 group by all")
+    engine.execute(f"""create table informs as
+select 1 - half as half, option, any_value(expects) as rate, {weights} from expected where open = 0 group by 1, 2""")
     columns = "".join(
         f", max(e.{name}) filter (chosen) as {name}"
-        f", sum(e.{name} * expects) + max(coalesce(i.{name}, 0) * (reward - expects)) filter (chosen) as {quote(f'{name} expects')}"
+        f", sum(e.{name} * expects) + max(coalesce(i.{name} * (reward - i.rate), 0)) filter (chosen) as {quote(f'{name} expects')}"
         f", sum(e.{name} * (1 - open)) as {quote(f'{name} beyond')}"
         for name in POLICIES
     )
