@@ -89,7 +89,8 @@ def test_each_arm_is_read_as_what_it_is_worth_give_or_take_chance(arms):
         effect = read.effects[name].fixed
         error = (effect.high - effect.low) / (2 * 1.96)
         assert abs(effect.difference - (worth[name] - worth["current"])) < 4 * error < 0.2
-    assert read.effects["eligible"].fixed.high < 0 < read.effects["propensity"].fixed.low  # they accept by propensity: it shows
+    assert worth["propensity"] > worth["current"] > worth["random"] > worth["eligible"]
+    assert read.effects["eligible"].fixed.high < 0  # a third of what is accepted at least: it shows
 
 
 def test_a_copy_that_looks_at_propensity_alone_chooses_otherwise_and_what_is_likelier(arms):
@@ -126,10 +127,11 @@ def test_what_cannot_be_counted_is_told(arms):
 def test_who_is_not_known_here_and_what_may_still_be_answered_is_told(arms):
     folder, _, _, sent = arms
     first = sent.client_code.astype(str).iloc[0]
-    (folder / "some.csv").write_text(f"client_code,answered\n {first} ,x\nnobody,y\n")
+    (folder / "some.csv").write_text(f"client_code,answered,unknown,waiting\n {first} ,x,x,x\nnobody,y,y,y\n")
     found = nb.count_outcomes(folder / "some.csv", out=folder / "some-read.csv", workspace=folder / "workspace", until="2025-09-20")
     assert (found.customers, found.unknown, found.messages, found.waiting) == (2, 1, 1, 1)
-    assert pd.read_csv(folder / "some-read.csv").messages.tolist() == [1, 0]
+    written = pd.read_csv(folder / "some-read.csv")
+    assert written.messages.tolist() == [1, 0] and written.waiting.tolist() == ["x", "y"] and len(written.columns) == 6
     workspace = folder / "workspace"
     said = CliRunner().invoke(
         app, ["outcomes", "count", str(folder / "arms.csv"), "--workspace", str(workspace), "--out", str(folder / "y.csv")]

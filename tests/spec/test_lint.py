@@ -1,5 +1,6 @@
 """The editorial linter on anyone's texts."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from nextbest.errors import DataError, UsageError
 from nextbest.messages import lint as rules
 from nextbest.playbook.load import load
+from nextbest.playbook.speech import LintRule, Tokens
 from nextbest.services.lint import failed_of, lint
 
 GOOD = (
@@ -79,6 +81,27 @@ def test_rules_of_a_shape_and_rules_of_a_text_find_together_what_all_find(langua
     found = duckdb.sql(f"select {every}, {shape}, {own} from (select unnest($texts) as t)", params={"texts": texts}).fetchall()
     assert len(found) == len(texts) and all(sorted(both) == sorted([*a, *b]) for both, a, b in found)
     assert sum("only_years_in_four_digits" in b for *_, b in found) > 10 and any("agreement" in b for *_, b in found)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        LintRule(dimension="tone", meaning={"en": "-"}, bad=["7"], forbid=["(?i)a7", "^B"]),
+        LintRule(dimension="tone", meaning={"en": "-"}, bad=["-"], require="7"),
+        LintRule(dimension="tone", meaning={"en": "-"}, bad=["77"], at_most={"7": 1, "b": 0}),
+        LintRule(dimension="tone", meaning={"en": "-"}, bad=["70"], tokens=Tokens(find="7[0-9]", allow=["71"])),
+        LintRule(dimension="tone", meaning={"en": "-"}, bad=["70"], tokens=Tokens(find="(?i)x7[0-9]?", allow_pattern="X7.*")),
+    ],
+)
+def test_no_kind_of_rule_slips_by_the_first_look(rule):
+    """Of a rule that names a digit, against short texts of all kinds and lengths."""
+    book = load("bank-kz").model
+    voice = book.voices["ru"].model_copy(update={"lint": {"made_up": rule}})
+    book = book.model_copy(update={"voices": {"ru": voice}})
+    texts = ["".join(letters) * 50 for letters in itertools.product("aAbBxX71", repeat=4)]
+    every, own = (part(book, "ru", "push", "t") for part in (rules.failed_rules, rules.by_text))
+    found = duckdb.sql(f"select {every}, {own} from (select unnest($texts) as t)", params={"texts": texts}).fetchall()
+    assert all(a == b for a, b in found) and {True, False} == {"made_up" in a for a, _ in found}
 
 
 def test_abbreviations_and_other_channels():

@@ -34,7 +34,7 @@ def columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]
         raise DataError([Problem(path.name, "not a table that can be read", "save it as CSV (UTF-8) or Parquet")]) from None
 
 
-def missing(source: Path, target: Path) -> list[Problem]:
+def unusable(source: Path, target: Path) -> list[Problem]:
     """What is wrong with a file to read and one to write, before either is opened."""
     problems = []
     if not source.is_file():
@@ -53,9 +53,10 @@ def write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> Non
         connection.execute(f"copy ({select}) to {_named(partial)} ({kind})")
         partial.replace(path)
     except (OSError, duckdb.IOException) as error:
-        raise UsageError(
-            [Problem(str(path), f"cannot be written ({type(error).__name__})", "name a place that may be written to")]
-        ) from None
+        if partial.is_file():
+            partial.unlink()
+        what = f"cannot be written ({type(error).__name__})"
+        raise UsageError([Problem(str(path), what, "name a place that may be written to")]) from None
 
 
 def _named(path: Path) -> str:

@@ -30,7 +30,7 @@ class LintRule(Strict):
     meaning: Texts
     forbid: list[str] = []
     require: str | None = None
-    at_most: dict[str, int] = {}
+    at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
     tokens: Tokens | None = None
     channels: list[str] = Field([], description="empty: every channel")
     good: list[str] = Field([], description="texts that must pass")

@@ -17,7 +17,7 @@ CHOOSES = {
     "propensity": "the likeliest",
     "benefit": "the one worth most to the customer",
     "random": "any",
-    "eligible": "any for which the customer is eligible, open or not",
+    "eligible": "any that the customer might have, open or not",
 }
 
 
@@ -85,8 +85,8 @@ def policies(found: Policies) -> RenderableType:
         value = f"{item.value.value:.4f} ({item.value.low:.4f} to {item.value.high:.4f})"
         table.add_row(item.name, CHOOSES[item.name], value, more, reach)
     left_out = [f"{count} {why}" for why, count in found.left_out.items() if count]
-    if found.never_sent:
-        left_out.append(f"of eligible {', '.join(found.never_sent)}, which hardly anybody got but as the first")
+    if found.unjudged:
+        left_out.append(f"of eligible {', '.join(found.unjudged)}, which too few got but as the first")
     beyond = [
         f"{item.name}: {item.beyond:.0%} of its choices were not open; others who got that offer, not as their first, speak for them."
         for item in found.policies

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.frame import columns, missing, scan, write
+from nextbest.intake.frame import columns, scan, unusable, write
 from nextbest.plan.contact import drawn_place
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.contact import BUCKETS
@@ -41,9 +41,9 @@ def assign(
     with duckdb.connect() as connection:
         types = columns(connection, source)
         code = code or next(iter(types))
-        if lacking := [name for name in (code, *groups) if name not in types]:
+        if missing := [name for name in (code, *groups) if name not in types]:
             fix = f"it has {', '.join(types)}"
-            raise UsageError([Problem(source.name, f"lacks the columns {', '.join(lacking)}", fix)])
+            raise UsageError([Problem(source.name, f"lacks the columns {', '.join(missing)}", fix)])
         if code in (ARM, EXPERIMENT):
             raise UsageError([Problem(f"code {code}", "is the name of a column that is written beside it", "rename it")])
         group = f"to_json([{', '.join(f'cast({quote(name)} as varchar)' for name in groups)}])" if groups else "''"
@@ -60,7 +60,7 @@ def assign(
 
 
 def _check(source: Path, target: Path, arms: Mapping[str, float]) -> None:
-    problems = missing(source, target)
+    problems = unusable(source, target)
     if len(arms) < 2 or not all(share > 0 for share in arms.values()) or not abs(sum(arms.values()) - 1) <= 1e-9:
         problems.append(Problem("arms", "are fewer than two, or their shares do not add up to 1", "e.g. control=0.5 and offer=0.5"))
     if problems:
@@ -89,8 +89,8 @@ def _earlier(connection: duckdb.DuckDBPyConnection, target: Path, code: str, kin
         connection.execute("create table earlier (customer varchar, arm varchar)")
         return 0
     there = f"{target}: the arms that were given before"
-    if lacking := [name for name in (code, ARM, EXPERIMENT) if name not in columns(connection, target)]:
-        raise UsageError([Problem(there, f"lacks the columns {', '.join(lacking)}", "name another file for --out")])
+    if missing := [name for name in (code, ARM, EXPERIMENT) if name not in columns(connection, target)]:
+        raise UsageError([Problem(there, f"lacks the columns {', '.join(missing)}", "name another file for --out")])
     known = f"cast(try_cast({quote(code)} as {kind}) as varchar)"
     connection.execute(f"create table earlier as select {known} as customer, arm, experiment from {scan(target)}")
     [(others, gone, odd, kept)] = connection.execute(

@@ -12,7 +12,7 @@ import duckdb
 from nextbest.errors import PlaybookError, Problem, UsageError
 from nextbest.messages import render
 from nextbest.messages.facts import periods
-from nextbest.messages.lint import breaks
+from nextbest.messages.lint import breaks, by_shape, by_text, failed_rules
 from nextbest.messages.locale import forms
 from nextbest.messages.render import PARTS
 from nextbest.messages.template import BUILT_IN, MONTH, literals, names
@@ -149,6 +149,15 @@ def _voices(book: Bound) -> list[Problem]:
     problems = []
     with duckdb.connect() as connection:
         for language, voice in book.model.voices.items():
+            for channel in book.model.channels:
+                parts = ", ".join(part(book.model, language, channel, "'x'") for part in (failed_rules, by_shape, by_text))
+                try:
+                    connection.execute(f"select {parts}")
+                except duckdb.Error as error:
+                    what = f"the patterns for {channel} do not stand together: {str(error).splitlines()[0]}"
+                    problems.append(
+                        Problem(book.loaded.where("voices", language, "lint"), what, "each must be whole by itself; see RE2's syntax")
+                    )
             for name, rule in voice.lint.items():
                 where = book.loaded.where("voices", language, "lint", name)
                 for wanted, samples in ((False, rule.good), (True, rule.bad)):
@@ -166,7 +175,7 @@ def _voices(book: Bound) -> list[Problem]:
 
 
 def _types(book: Bound) -> list[Problem]:
-    """Run the stages for one customer without activity: what an engine cannot type or compute, it says here and not in a run."""
+    """Run the stages for two customers without activity: what an engine cannot type, or cannot compute of them, is said here."""
     business = book.model.business
     with duckdb.connect() as connection:
         for name, source in business.sources.items():
@@ -175,7 +184,8 @@ def _types(book: Bound) -> list[Problem]:
             activity = "" if name == business.customers else ", value double, problem varchar"
             connection.execute(f"create table {quote(name)} ({columns}{activity})")
             if name == business.customers:
-                connection.execute(f"insert into {quote(name)} select {', '.join(_sample(column) for _, column in wanted)}")
+                for flag in ("true", "false"):  # a flag may let customers in or keep them out
+                    connection.execute(f"insert into {quote(name)} select {', '.join(_sample(column, flag) for _, column in wanted)}")
         for name, kinds in (("history", contact.HISTORY), ("suppressions", contact.SUPPRESSIONS)):
             listed = ", ".join(f"{quote(column)} {kind}" for column, kind in kinds.items())
             connection.execute(f"create table {name} ({quote(book.code)} varchar, {listed})")
@@ -198,9 +208,9 @@ def _types(book: Bound) -> list[Problem]:
     return []
 
 
-def _sample(column: SourceColumn) -> str:
-    """SQL: a value that the column may have."""
-    kinds = {"integer": "1", "number": "1", "money": "1", "flag": "true", "date": "'2000-01-01'", "list": "['x']"}
+def _sample(column: SourceColumn, flag: str) -> str:
+    """SQL: a value that the column may have; the code follows from the flag."""
+    kinds = {"integer": "1", "number": "1", "money": "1", "flag": flag, "date": "'2000-01-01'", "list": "['x']", "id": text(flag)}
     return kinds.get(column.type, text(next(iter(column.values), "x")))
 
 

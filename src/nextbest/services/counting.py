@@ -10,7 +10,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, and_, case, func, select
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.frame import columns, missing, scan, write
+from nextbest.intake.frame import columns, scan, unusable, write
 from nextbest.plan.stage import quote
 from nextbest.services.moment import day_of
 from nextbest.services.outcomes import EVENTS
@@ -55,8 +55,8 @@ def count_outcomes(
     experiment compares all who were assigned, not those who were reached. `code` names the customers' column, the first by default.
     Raises DataError, UsageError, StoreError.
     """
-    source, target = Path(file), Path(out)
-    problems = missing(source, target)
+    source, target, events = Path(file), Path(out), tuple(dict.fromkeys(events))
+    problems = unusable(source, target)
     problems += [Problem(f"event {name[:40]}", "is none", f"one of {', '.join(EVENTS)}") for name in events if name not in EVENTS]
     first, last = (day_of(day, name) if day is not None else None for name, day in (("since", since), ("until", until)))
     if first and last and last < first:
@@ -72,22 +72,21 @@ def count_outcomes(
             raise UsageError([Problem(source.name, f"has {', '.join(sorted(there))} already", "count from the file of the assignment")])
         with Workspace(workspace, create=False) as store, store.reading() as reading:
             connection.register("counts", _counts(reading, events, first, last))
-        numbers = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in (MESSAGES, *events))
-        connection.execute(f"""create table counted as
-select f.*, {numbers}, c.customer is null as unknown, coalesce(c.waiting, 0) as waiting_now
-from (select *, row_number() over () as {quote(PLACE)}, trim(cast({quote(code)} as varchar)) as {quote(CODE)} from {scan(source)}) as f
-left join counts as c on c.customer = f.{quote(CODE)}""")
-        sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in ("unknown::integer", "waiting_now", MESSAGES, *events))
-        figures = f"select count(*), count(distinct nullif({quote(CODE)}, '')), {sums} from counted"
-        [(rows, customers, unknown, waiting, messages, *answered)] = connection.execute(figures).fetchall()
+        added = f"row_number() over () as {quote(PLACE)}, trim(cast({quote(code)} as varchar)) as {quote(CODE)}"
+        connection.execute(f"create table people as select *, {added} from {scan(source)}")
+        counted = f"people as f left join counts as c on c.customer = f.{quote(CODE)}"
+        sums = ", ".join(f"coalesce(sum(c.{name}), 0)::bigint" for name in ("waiting", MESSAGES, *events))
+        figures = f"count(*), count(distinct nullif(f.{quote(CODE)}, '')), count(*) filter (c.customer is null), {sums}"
+        [(rows, customers, unknown, waiting, messages, *answered)] = connection.execute(f"select {figures} from {counted}").fetchall()
         if rows != customers:
             what = f"{rows - customers} rows repeat a {code}, or have none"
             raise DataError([Problem(source.name, what, "keep one row of each customer; --code names another column")])
         if not messages:
             what = f"none of these customers was sent a message in that time; {unknown} of {customers} were never decided for here"
             raise DataError([Problem(source.name, what, "check the column of the codes, --since and --until, and the workspace")])
-        written = f"select * exclude ({quote(PLACE)}, {quote(CODE)}, unknown, waiting_now) from counted order by {quote(PLACE)}"
-        write(connection, written, target)
+        numbers = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in (MESSAGES, *events))
+        helpers = f"{quote(PLACE)}, {quote(CODE)}"
+        write(connection, f"select f.* exclude ({helpers}), {numbers} from {counted} order by f.{quote(PLACE)}", target)
     return Counted(target, customers, unknown, messages, dict(zip(events, answered, strict=True)), waiting)
 
 

@@ -40,6 +40,9 @@ ELIGIBLE = "'ranked', 'unsuitable', 'weak'"
 CERTAIN, WAITING = "decided without exploration", "answers may still come"
 """Why a decision is left out."""
 
+LEAST = 5
+"""Answers, and decisions without one, from which on the error of a share is told by the normal approximation (Cochran's rule)."""
+
 AS_GOOD_AS = 20
 """An offer's rate of answers is drawn towards that of all offers as if so many decisions more had gone that way."""
 
@@ -63,7 +66,7 @@ class Policy:
 class Policies:
     """What each policy would have earned. `left_out`: why → how many decisions. `rate`: answers per decision as they came.
 
-    `never_sent`: offers that `eligible` would choose too, and that hardly anybody got but as the first: it is judged without them.
+    `unjudged`: offers that `eligible` would choose too, and that too few got in another place than the first: it is judged without them.
     """
 
     playbook: str
@@ -74,7 +77,7 @@ class Policies:
     rate: float
     policies: tuple[Policy, ...]
     left_out: dict[str, int]
-    never_sent: tuple[str, ...]
+    unjudged: tuple[str, ...]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -125,7 +128,7 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
         engine.execute(f"create table settled as from decided where ends <= {latest}")
         [(waiting,)] = engine.rows(f"select count(*) from decided where ends > {latest}")
         left_out = {CERTAIN: certain, WAITING: waiting}
-        never_sent, frame = _options(engine), _frame(engine)
+        unjudged, frame = _options(engine), _frame(engine)
         if len(frame) < 2 or frame.reward.nunique() < 2:
             what = f"{len(frame)} decisions of '{name}' to judge by, {int(frame.reward.sum())} of them answered with {event}"
             if left_out[WAITING]:
@@ -134,7 +137,7 @@ def policies(*, workspace: str | Path, playbook: str | None = None, event: str =
             raise DataError([Problem("ledger", what, fix)])
     who = frame.who.to_numpy(np.int64)
     found = tuple(_judged(frame, who, name) for name in POLICIES)
-    return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out, never_sent)
+    return Policies(name, event, day, len(frame), len(np.unique(who)), float(frame.reward.mean()), found, left_out, unjudged)
 
 
 def _playbook(connection: Connection, named: str | None) -> str:
@@ -186,9 +189,10 @@ from (select place, customer, record, record ->> 'offer' as offer, cast(record -
 
 
 def _options(engine: DuckDBEngine) -> tuple[str, ...]:
-    """The table `options`: per settled decision each offer that some policy may choose. Returns the offers that nothing is known of.
+    """The table `options`: per settled decision each offer that some policy may choose. Returns the offers of which too little is known.
 
-    An offer that was not open is known from decisions of other customers, in either half, that sent it without it being the first.
+    An offer that was not open is known from decisions, LEAST answered and LEAST not in either half of the customers, that sent it without
+    it being the first.
     """
     engine.execute(f"""create table considered as
 select * exclude (purpose, verdict, rests), option = offer as chosen,
@@ -199,7 +203,9 @@ from (select * exclude (offers), unnest(offers, recursive := true)
   from (select d.*, cast(a.place is not null as double) as reward,
       cast('0x' || sha256(customer)[1:8] as bigint) % 2 as half
     from settled as d left join answers as a using (run_id, place)))""")
-    known = "select option from considered where chosen and not first group by 1 having count(distinct half) = 2"
+    enough = f"sum(reward) >= {LEAST} and sum(1 - reward) >= {LEAST}"
+    by_half = f"select option, half from considered where chosen and not first group by all having {enough}"
+    known = f"select option from ({by_half}) group by 1 having count(*) = 2"
     probabilities = ", ".join(f"coalesce(cast({sql} as double), 0) as {quote(name)}" for name, sql in POLICIES.items())
     engine.execute(f"""create table options as
 select * exclude (propensity, benefit), {probabilities} from considered where open = 1 or (closed and option in ({known}))
