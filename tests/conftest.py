@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # two workers with two threads each wait for one another
@@ -55,6 +56,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("demo")
     nextbest.synth(60, out=folder / "data", seed=1, rows_per_customer=240)
     return nextbest.decide(folder / "data", as_of="2025-08-31", out=folder / "out")
+
+
+def problems(run: Run) -> dict[tuple[str, str, str | None], tuple[int, bool]]:
+    """What was odd in a run's tables: table, problem, column → rows, and whether they were kept."""
+    return {(p["table"], p["problem"], p["column"]): (p["rows"], p["kept"]) for p in run.record["problems"]}
+
+
+def spent(run: Run, column: str = "spend[Такси]") -> float:
+    """A feature of the first customer."""
+    return float(pd.read_parquet(run.folder / "features.parquet")[column].iloc[0])
 
 
 def case(name: str) -> Path:

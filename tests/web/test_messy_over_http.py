@@ -1,4 +1,4 @@
-"""The messy files of tests/spec/test_messy_files.py once more, through HTTP: the same tests, with a bank that hands them in.
+"""The messy files and values of tests/spec once more, through HTTP: the same tests, with a bank that hands them in.
 
 Every twenty-fourth of them in CI, all with NEXTBEST_PROOF=full.
 """
@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from tests.conftest import Bank
-from tests.spec import test_messy_files as spec
+from tests.spec import test_messy_files, test_messy_values
 from tests.web.conftest import ended
 
 from nextbest.errors import DataError, Problem
 from nextbest.run import Run
 
 NOT_OVER_HTTP = {"test_a_folder_that_is_not_ours_is_not_overwritten"}
-globals().update({name: test for name, test in vars(spec).items() if name.startswith("test_") and name not in NOT_OVER_HTTP})
+SPECS = {**vars(test_messy_files), **vars(test_messy_values)}
+globals().update({name: test for name, test in SPECS.items() if name.startswith("test_") and name not in NOT_OVER_HTTP})
 
 TABLES = "/v1/playbooks/bank-kz/tables"
 

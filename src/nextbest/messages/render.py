@@ -93,9 +93,9 @@ where a.place = {place} and a.language = {text(language)} and a.allowed"""
     greet = f"case when not nameless and length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
     select = f"select *,\n  {listing([f'{greet} as greet', *facts])}\nfrom ({select})"
     columns = {GREET: "greet", MONTH: text(month), **{name: quote(f"f.{name}") for name in used}}
-    sizes = [f"length({columns[name]}) as {quote(f'length.{name}')}" for name in (GREET, *used)]
+    sizes = [f"length({columns[name]}) as {quote(f'size.{name}')}" for name in (GREET, *used)]
     select = f"select *,\n  {listing(sizes)}\nfrom ({select})"
-    longs = {GREET: quote(f"length.{GREET}"), MONTH: str(len(month)), **{name: quote(f"length.{name}") for name in used}}
+    longs = {GREET: quote(f"size.{GREET}"), MONTH: str(len(month)), **{name: quote(f"size.{name}") for name in used}}
     lengths = []  # a text is put together once it is chosen: its length is that of its pieces
     for part in PARTS:
         for index, option in enumerate(offer.parts[part]):
