@@ -97,7 +97,7 @@ def test_too_many_requests(start):
     ask = start(rate="5/minute")
     replies = [ask.get("/v1/playbooks") for _ in range(7)]
     assert [reply.status_code for reply in replies] == [200] * 5 + [429] * 2
-    assert replies[-1].headers["retry-after"] == "1"
+    assert 1 <= int(replies[-1].headers["retry-after"]) <= 60
     assert ask.get("/health").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What an engine does for the services. DuckDB is one; Spark can be another."""
+"""What an engine does for the services. DuckDB is one; lists of rows are another, for one customer; Spark can be a third."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,22 @@ class Engine(Protocol):
 
     def execute(self, statement: str) -> None:
         """Run a statement for its effect on a stage's table."""
+        ...
+
+    def insert(self, table: str, select: str) -> None:
+        """Add rows to a stage's table."""
+        ...
+
+    def delete(self, table: str, where: str) -> None:
+        """Take rows out of a stage's table."""
+        ...
+
+    def update(self, table: str, column: str, value: str, where: str) -> None:
+        """Set a column of some rows of a stage's table."""
+        ...
+
+    def drop(self, table: str) -> None:
+        """Forget a table, if it is there."""
         ...
 
     def create(self, stage: Stage) -> None:

@@ -75,6 +75,22 @@ class DuckDBEngine:
         """Run a statement for its effect on a stage's table."""
         self.connection.execute(statement)
 
+    def insert(self, table: str, select: str) -> None:
+        """Add rows to a stage's table."""
+        self.execute(f"insert into {quote(table)} {select}")
+
+    def delete(self, table: str, where: str) -> None:
+        """Take rows out of a stage's table."""
+        self.execute(f"delete from {quote(table)} where {where}")
+
+    def update(self, table: str, column: str, value: str, where: str) -> None:
+        """Set a column of some rows of a stage's table."""
+        self.execute(f"update {quote(table)} set {quote(column)} = {value} where {where}")
+
+    def drop(self, table: str) -> None:
+        """Forget a table, if it is there."""
+        self.execute(f"drop table if exists {quote(table)}")
+
     def load(self, name: str, table: pa.Table) -> None:
         """Make a table of Arrow's."""
         self.connection.register("nextbest_arrow", table)

@@ -55,9 +55,12 @@ class RepeatedEngine(DuckDBEngine):
         """Run a statement for its effect on a stage's table."""
         if statement.startswith(_CHANGES):
             self._run(statement)
-        elif not statement.startswith("drop table"):  # what is dropped after use is filled anew the next time
+        else:
             super().execute(statement)
             self._made += 1
+
+    def drop(self, table: str) -> None:
+        """A table that is no longer needed: it is filled anew the next time."""
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a small table of Arrow's, or fill it anew."""

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from nextbest.engines.base import Engine
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, PlaybookError, Problem, UsageError
 from nextbest.intake.files import find
@@ -41,7 +42,7 @@ class Answers:
     """The views `answered` and `opened` in an engine, once they are read and paired."""
 
     learning: BoundOfferLearning
-    engine: DuckDBEngine
+    engine: Engine
     reading: Reading
     products: list[str] = field(default_factory=list)
     of_day: "Callable[[date], AbstractContextManager[Answers]] | None" = None
@@ -63,7 +64,7 @@ class Answers:
             if not reading.found.of(name):
                 reading.problems.append({"table": name, "problem": "no_file", "column": None, "rows": 0, "kept": True, "advice": advice})
         for name in learning.tables:
-            engine.execute(f"drop table {name}_rows")  # what comes next needs the room
+            engine.drop(f"{name}_rows")  # what comes next needs the room
         self.products = [str(code) for (code,) in engine.rows(f"select {quote(learning.product)} from products order by 1")]
         if not self.products:
             raise DataError([Problem("products", "no product is left", "check the products' codes")])

@@ -193,7 +193,7 @@ class _Batch:
         for name in business.sources:
             kept = f"{name}_rows" if name == business.customers else name
             for table in (kept, f"{name}_cells"):
-                self.engine.execute(f"drop table if exists {quote(table)}")
+                self.engine.drop(table)
 
     def _hold(self) -> None:
         if self.memory:

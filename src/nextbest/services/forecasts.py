@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.engines.base import Engine
 from nextbest.errors import Problem, UsageError
 from nextbest.models.activity import Table
 from nextbest.models.base import KnowsError, Model, Pairs
@@ -165,8 +165,10 @@ class _Offers:
         )
         of = {error: fills.columns[kind] for kind, error in fills.errors.items()}
         _write(reading, select, list(fills.columns.values()), of)
-        for what, name in (("view", "answered"), ("view", "opened"), ("table", "held"), ("table", "answers"), ("table", "products")):
-            reading.engine.execute(f"drop {what} {name}")  # what comes next needs the room
+        for view in ("answered", "opened"):
+            reading.engine.execute(f"drop view {view}")
+        for table in ("held", "answers", "products"):
+            reading.engine.drop(table)  # what comes next needs the room
 
     def _scored(self, pairs: Pairs, with_error: bool) -> dict[str, Any]:
         error = self.model.error(pairs) if with_error and isinstance(self.model, KnowsError) else np.full(len(pairs), np.nan)
@@ -200,7 +202,7 @@ class _OfCustomers:
             _write(reading, "from forecast", self.columns)
 
 
-def _load(engine: DuckDBEngine, parts: Iterator[dict[str, Any]]) -> bool:
+def _load(engine: Engine, parts: Iterator[dict[str, Any]]) -> bool:
     """The parts as the table `forecast`; whether there was any."""
     any_part = False
     for part in parts:
@@ -223,4 +225,4 @@ def _write(reading: Reading, select: str, columns: list[str], errors: Mapping[st
     values = ", ".join(filled(column, beside) for column, beside in ({column: column for column in columns} | dict(errors)).items())
     reading.engine.execute(f"update {table} set {values} from ({select}) as said where said.{reading.key} = {table}.{reading.key}")
     for name in ("forecast", "forecast_part"):
-        reading.engine.execute(f"drop table if exists {name}")
+        reading.engine.drop(name)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.engines.base import Engine
 from nextbest.messages import render
 from nextbest.plan import candidates, contact, features, records
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS, Moments
@@ -23,7 +23,7 @@ class Job:
     """
 
     book: Bound
-    engine: DuckDBEngine
+    engine: Engine
     moment: datetime
     moments: Moments = field(default_factory=dict)
     linted: bool = False
@@ -102,9 +102,9 @@ class Job:
         among = f"""exists (from refusals as r where r.customer = cast({self.key} as varchar)
   and coalesce(r.purpose, case place {own} end) = case place {own} end)"""
         changed = bool(self.engine.rows(f"select 1 from contacted where held_by is null and {among} limit 1"))
-        self.engine.execute(f"update contacted set held_by = {text(rule)} where held_by is null and {among}")
-        self.engine.execute(f"update addressed set allowed = false where {among}")
-        self.engine.execute(f"delete from messages where {among}")
+        self.engine.update("contacted", "held_by", text(rule), f"held_by is null and {among}")
+        self.engine.update("addressed", "allowed", "false", among)
+        self.engine.delete("messages", among)
         return changed
 
     def forget(self, customers: Sequence[str], rule: str) -> bool:
@@ -113,9 +113,9 @@ class Job:
         among = f"cast({self.key} as varchar) in (select customer from objecting)"
         if not self.engine.rows(f"select 1 from features where {among} limit 1"):
             return False
-        self.engine.execute(f"insert into left_alone select {self.key}, {text(rule)} from features where {among}")
+        self.engine.insert("left_alone", f"select {self.key}, {text(rule)} from features where {among}")
         for table in ("features", "scored", "contacted", "addressed", "messages", "history", "suppressions"):
-            self.engine.execute(f"delete from {table} where {among}")
+            self.engine.delete(table, among)
         return True
 
     def write(self) -> None:
@@ -128,8 +128,8 @@ class Job:
             again = f"select {self.key}, place, language, true as allowed, true as nameless, {tried} as tried"
             self.engine.create(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
             self._write_texts("again", "rewritten")
-            self.engine.execute("delete from messages where len(failed) > 0")
-            self.engine.execute("insert into messages from rewritten")
+            self.engine.delete("messages", "len(failed) > 0")
+            self.engine.insert("messages", "from rewritten")
 
     def _write_texts(self, source: str, name: str) -> None:
         pairs = self.engine.rows(f"select distinct place, language from {source} where allowed order by all")
@@ -147,8 +147,7 @@ class Job:
             self.engine.create(render.shapes(self.book))
             self.linted = True
         elif self.engine.rows("select 1 from shaped anti join shapes using (language, shape) limit 1"):
-            fresh = f"({render.shapes(self.book).select}) as s anti join shapes using (language, shape)"
-            self.engine.execute(f"insert into shapes from {fresh}")
+            self.engine.insert("shapes", f"from ({render.shapes(self.book).select}) as s anti join shapes using (language, shape)")
 
     def record(self) -> None:
         """Every customer's record, as it goes into the ledger."""

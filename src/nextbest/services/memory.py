@@ -197,7 +197,7 @@ from contacted join places using ({job.key}) where held_by is null order by plac
         else:
             what = f"run {self.run_id} was overtaken {_ROUNDS} times before it could be recorded"
             raise StoreError([Problem(self.workspace.name, what, "lengthen `lease` in contact.yaml, and run again")])
-        job.engine.execute("drop table records")
+        job.engine.drop("records")
 
     def late(self, job: Job) -> bool:
         """Heed what was said or erased since: whether anyone more is held back now. What is recorded stays so."""

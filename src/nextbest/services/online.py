@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextbest.engines.repeated import RepeatedEngine
+from nextbest.engines.rows.engine import RowsEngine
+from nextbest.engines.rows.types import UnsupportedError
 from nextbest.errors import DataError, Problem
 from nextbest.intake.files import Found
 from nextbest.intake.table import TableFile
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """Source → its rows, as one customer's tables hold them. Columns go by any name that the playbook accepts."""
 
+_LOG = logging.getLogger("nextbest.server")
+
 MOST_ROWS = 20_000
 """Rows of one customer in one table."""
 
@@ -50,6 +55,12 @@ class _Posted(Reading):
         """Text, whoever is posted: the engine's tables stay from one customer to the next."""
         return "varchar"
 
+    def _malformed(self, name: str) -> None:
+        """Posted rows are split into cells as they come."""
+
+    def _nothing_left(self, name: str) -> None:
+        """Of a file it would be an accident; one customer may have bought before the horizon only. The problems are told."""
+
 
 def _table(source: str) -> str:
     return f"posted {source}"
@@ -60,7 +71,8 @@ class Online:
     """Decides with one playbook for one day. `usual`: what was usual in the last batch, else the playbook's defaults hold.
 
     `models`: folders that `train` wrote; what they say stands in the customer columns that learn.yaml names, where a post lacks them.
-    One decision at a time: a second caller waits.
+    One decision at a time: a second caller waits. Rows that are Python values make it; DuckDB does, some ten times slower, where
+    models are asked, and where a playbook holds what rows cannot do.
     """
 
     book: Bound
@@ -71,7 +83,13 @@ class Online:
 
     def __post_init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="nextbest-online-")
-        self._engine = RepeatedEngine(Path(self._folder.name))
+        self._rows: RowsEngine | None = None
+        if not self.models:
+            try:
+                self._rows = RowsEngine(Path(self._folder.name))
+            except UnsupportedError as error:
+                self._without_rows(error)
+        self._repeated: RepeatedEngine | None = None
         self._linted = False
         self._forecasts: list[Forecast] = []
         self._digests: list[dict[str, str]] = []
@@ -80,9 +98,17 @@ class Online:
 
             self._forecasts, self._digests = forecasts.forecasts(self.models, self.book), forecasts.digests(self.models)
 
+    def _without_rows(self, error: UnsupportedError) -> None:
+        _LOG.warning("fresh decisions run in DuckDB", extra={"what": f"{self.book.model.business.name}: {error}"})
+        if self._rows:
+            self._rows.connection.close()
+            self._rows = None
+
     def close(self) -> None:
-        """Free the engine."""
-        self._engine.connection.close()
+        """Free the engines."""
+        for engine in (self._rows, self._repeated):
+            if engine:
+                engine.connection.close()
         self._folder.cleanup()
 
     def decide(self, rows: Rows, *, moment: datetime, record: bool = False) -> dict[str, Any]:
@@ -93,12 +119,22 @@ class Online:
         """
         posted = named_rows(self.book, rows)
         with self._lock:
-            return self._decide(posted, moment, record)
+            if self._rows:
+                try:
+                    return self._decide(self._rows, posted, moment, record)
+                except UnsupportedError as error:
+                    if error.always:
+                        self._without_rows(error)
+            if self._repeated is None:
+                self._repeated = RepeatedEngine(Path(self._folder.name))
+            return self._decide(self._repeated, posted, moment, record)
 
-    def _decide(self, posted: dict[str, list[dict[str, str | None]]], moment: datetime, record: bool) -> dict[str, Any]:
-        book, engine = self.book, self._engine
+    def _decide(
+        self, engine: RowsEngine | RepeatedEngine, posted: dict[str, list[dict[str, str | None]]], moment: datetime, record: bool
+    ) -> dict[str, Any]:
+        book = self.book
         business = book.model.business
-        job = Job(book, engine, moment, usual=self.usual or {}, linted=self._linted)
+        job = Job(book, engine, moment, usual=self.usual or {}, linted=self._linted and engine is self._repeated)
         for name, source in business.sources.items():
             engine.fill(_table(name), {**dict.fromkeys(source.columns, "varchar"), FILE_COLUMN: "varchar"}, posted[name])
         reading = _Posted(book, Found((), (), {}), engine, Path(self._folder.name))
@@ -130,9 +166,8 @@ class Online:
         job.write()
         if memory and record:
             memory.record(job, Path(self._folder.name))
-        if memory:
             memory.late(job)
-        self._linted = job.linted
+        self._linted = job.linted and engine is self._repeated  # for rows, the patterns cost less than a search among known shapes
         stage = replies(book, memory.run_id if memory and memory.recorded else None)
         found = engine.rows(f"select reply from ({stage.select})")
         said = json.loads(found[0][0]) if found else self._erased(code)

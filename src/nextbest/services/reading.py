@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from nextbest.engines.base import Engine
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.files import Found, find, to_utf8
@@ -36,7 +37,7 @@ class Reading:
 
     book: Bound
     found: Found
-    engine: DuckDBEngine
+    engine: Engine
     temp: Path
     problems: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
@@ -108,10 +109,13 @@ class Reading:
         self._malformed(name)
         self.counts[name] = {"read": read, "kept": read - rejected - doubles}
         if read and rejected == read:
-            found = [item for item in self.problems if item["table"] == name and not item["kept"]]
-            why = ", ".join(f"{item['rows']} {item['problem']}" for item in found)
-            fix = "; ".join(f"{item['problem']}: {item['advice']}" for item in found)
-            raise DataError([Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
+            self._nothing_left(name)
+
+    def _nothing_left(self, name: str) -> None:
+        found = [item for item in self.problems if item["table"] == name and not item["kept"]]
+        why = ", ".join(f"{item['rows']} {item['problem']}" for item in found)
+        fix = "; ".join(f"{item['problem']}: {item['advice']}" for item in found)
+        raise DataError([Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
 
     def features(self, progress: Progress, more: int = 0) -> int:
         """Everything read and summed up: the tables `features` and `population`. `more`: steps that follow; returns how many there are."""
@@ -170,10 +174,8 @@ class Reading:
     def _leave_out_doubles(self, name: str, rows: str, clean: str) -> None:
         repeated = f"select row_hash, min(rowid) as first from {quote(name)} where {clean} group by 1 having count(*) > 1"
         self.engine.create(Stage("doubled", "one row that stands more than once", repeated))
-        self.engine.execute(
-            f"delete from {quote(name)} as t using doubled as d where {clean.replace('row_hash', 't.row_hash')} "
-            "and t.row_hash = d.row_hash and t.rowid <> d.first"
-        )
+        again = "row_hash in (select row_hash from doubled) and rowid not in (select first from doubled)"
+        self.engine.delete(name, f"{clean} and {again}")
         self._reject(
             name,
             f"select *, 'duplicate_row' as problem_found from ({rows}) where {clean} and row_hash in (select row_hash from doubled) "
@@ -222,13 +224,13 @@ class Reading:
         drop_malformed(self.engine)
 
     def _add_rejects(self, part: str) -> None:
-        self.engine.execute(f"insert into rejects {part}")
+        self.engine.insert("rejects", part)
 
 
-def drop_malformed(engine: DuckDBEngine) -> None:
+def drop_malformed(engine: Engine) -> None:
     """Forget which rows a scan could not split into cells."""
     for table in (MALFORMED, f"{MALFORMED}_scan"):
-        engine.execute(f"drop table if exists {table}")
+        engine.drop(table)
 
 
 def latest_day(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -> date:

@@ -34,16 +34,20 @@ def seal(job: Job, temp: Path) -> list[Part]:
     """Seal the job's records: two parts at a time while the engine reads on; what is sealed waits on disk."""
     waiting: deque[Future[Part]] = deque()
     parts: list[Part] = []
+    source = "records"
     if job.engine.rows("select 1 from records where place <> rowid limit 1"):  # joins leave them in any order
-        job.engine.create(Stage("records", "one customer", "from records order by place"))
-    records = job.engine.batches("select place, customer, record, inputs_kept from records", PART)
+        source = "records_in_order"
+        job.engine.create(Stage(source, "one customer", "from records order by place"))
+    records = job.engine.batches(f"select place, customer, record, inputs_kept from {source}", PART)
     with ThreadPoolExecutor(2) as pool:
         for rows in _with_inputs(_in_parts(records), job.engine.batches(input_columns(job.book), PART), job.key.strip('"')):
             number = len(parts) + len(waiting)
             waiting.append(pool.submit(_sealed_part, rows, number * PART, temp / f"part-{number}"))
             if len(waiting) > 2:
                 parts.append(waiting.popleft().result())
-        return [*parts, *(item.result() for item in waiting)]
+        parts += [item.result() for item in waiting]
+    job.engine.drop("records_in_order")
+    return parts
 
 
 def _in_parts(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

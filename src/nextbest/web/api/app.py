@@ -49,10 +49,10 @@ def create_app(settings: ServerSettings, log: TextIO | None = None) -> FastAPI:
     app.state.limiter = Limiter(settings.rate)
     metrics = Metrics()
     add_handlers(app)
-    app.router.routes.append(decisions.LOOK_UP)  # before the documented route of the same path
     for part in (decisions, content, batch, people, outgoing, compatible):
         app.include_router(part.router)
     _add_health(app, metrics)
+    app.add_middleware(decisions.LookUp)  # inside all the others
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
     if settings.console:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nextbest.errors import NextbestError
 from nextbest.services.explain import explain
 from nextbest.services.memory import WITHDRAWN
 from nextbest.services.moment import day_of
@@ -59,20 +60,40 @@ def _stored(request: Request, playbook: str, customer: str) -> bytes:
     return desk_of(request, playbook).stored(customer)
 
 
+STORED = Route("/v1/playbooks/{playbook}/customers/{customer}/decision", stored, methods=["GET"])
+
+
 class LookUp:
-    """The same as plain ASGI: what FastAPI and Starlette do around an endpoint takes longer than the look-up."""
+    """The same before all that FastAPI and Starlette do around an endpoint, which takes longer than the look-up.
+
+    Whatever is amiss is left to the route, which says so.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. What it raises is answered as for every route."""
-        scope["route"] = LOOK_UP  # for the metrics
-        named = scope["path_params"]
-        reply = _stored(Request(scope), named["playbook"], named["customer"])
+        """One request."""
+        looks = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].endswith("/decision")
+        reply = self._reply(scope) if looks else None
+        if reply is None:
+            await self.app(scope, receive, send)
+            return
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": reply})
 
-
-LOOK_UP = Route("/v1/playbooks/{playbook}/customers/{customer}/decision", LookUp(), methods=["GET"])
+    def _reply(self, scope: Scope) -> bytes | None:
+        match, found = STORED.matches(scope)
+        if match != Match.FULL:
+            return None
+        named = found["path_params"]
+        try:
+            reply = _stored(Request(scope), named["playbook"], named["customer"])
+        except (NextbestError, Refused):
+            return None
+        scope["route"] = STORED  # for the metrics
+        return reply
 
 
 @router.get("/customers/{customer}/explanation", summary="Why, why not, and what would change it")
