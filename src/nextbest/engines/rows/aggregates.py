@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from nextbest.engines.rows.types import EXACT, Type, UnsupportedError, order
+from nextbest.engines.rows.types import EXACT, LARGEST, Type, UnsupportedError, order
 
 Whole = Callable[[list[Any]], Any]
 """The value of an aggregate."""
@@ -14,11 +14,10 @@ def _sum(kind: Type) -> Whole:
     if kind.id == "DECIMAL":
         return lambda known: _below(reduce(EXACT.add, known), 10 ** (38 - kind.scale)) if known else None
     if kind.id not in ("DOUBLE", "FLOAT"):
-        return lambda known: _below(sum(known), 2**127) if known else None
-    zero = 0.0
+        return lambda known: _below(sum(known), LARGEST["HUGEINT"]) if known else None
 
     def total(known: list[Any]) -> Any:
-        found = zero
+        found = 0.0
         for value in known:  # one after the other: sum() of Python's mends what floats lose
             found += value
         return found if known else None

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.engines.rows.asking import Asking
-from nextbest.engines.rows.relations import Relation, Rows, World, kinds_of, relation
+from nextbest.engines.rows.expressions import Rows
+from nextbest.engines.rows.relations import Relation, World, kinds_of, relation
 from nextbest.engines.rows.types import Type, UnsupportedError, given
 from nextbest.intake.table import TableFile
 from nextbest.plan.stage import Stage, quote

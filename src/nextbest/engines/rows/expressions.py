@@ -12,6 +12,7 @@ from nextbest.engines.rows.lists import with_lambda
 from nextbest.engines.rows.types import FLOATING, Type, UnsupportedError, constant_of, key_of, order, order_with_nulls, type_of
 
 Row = tuple[Any, ...]
+Rows = list[Row]
 Value = Callable[[Row], Any]
 """The value of an expression for a row."""
 
@@ -211,7 +212,7 @@ def _cast(node: dict[str, Any], asking: Asking) -> Value:
     cast = cast_of(source, target, bool(node["try_cast"]), asking)
     if cast is None:
         return child
-    value: Value = lambda row: None if (one := child(row)) is None else cast(one)  # noqa: E731
+    value = _strictly(cast, [child])
     return constant(value(())) if _is_constant(node["child"]) else value
 
 

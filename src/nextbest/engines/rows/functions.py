@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import add, mul, neg, pos, sub
 from typing import Any
 
 from nextbest.engines.rows import lists, texts
 from nextbest.engines.rows.jsons import json_of
 from nextbest.engines.rows.texts import Fixed, Function
-from nextbest.engines.rows.types import EXACT, FLOATING, LARGEST, WHOLE, Type, UnsupportedError, order, rescaled, rounded
-
-_EPOCH = datetime(1970, 1, 1)
-
+from nextbest.engines.rows.types import EPOCH, EXACT, FLOATING, LARGEST, WHOLE, Type, UnsupportedError, order, rescaled, rounded
 
 # -- functions that take nulls -------------------------------------------------------------------------------------------
 
@@ -73,7 +70,6 @@ WITH_NULLS: dict[str, Callable[[list[Type]], Function]] = {
     "concat": _concat,
     "list_value": _packed,
     "struct_pack": _packed,
-    "row": _packed,
     "list_concat": _list_concat,
     "list_cat": _list_concat,
     "hash": _hash,
@@ -216,7 +212,7 @@ _NUMERIC: dict[str, Callable[[list[Type], Type], Function | None]] = {
 
 
 def _made_timestamp(kinds: list[Type], result: Type, fixed: Fixed) -> Function | None:
-    return (lambda micros: _EPOCH + timedelta(microseconds=micros)) if len(kinds) == 1 and _whole(kinds) else None
+    return (lambda micros: EPOCH + timedelta(microseconds=micros)) if len(kinds) == 1 and _whole(kinds) else None
 
 
 _OTHERS: dict[str, Callable[[list[Type], Type, Fixed], Function | None]] = {

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from nextbest.engines.rows.asking import Asking
-from nextbest.engines.rows.expressions import Row, comparison, key_value, kind_of
+from nextbest.engines.rows.expressions import Row, Rows, comparison, key_value, kind_of
 from nextbest.engines.rows.types import UnsupportedError
-
-Rows = list[Row]
 
 
 class Match:

@@ -7,12 +7,11 @@ from typing import Any
 
 from nextbest.engines.rows.aggregates import OF_KNOWN, Whole, aggregate
 from nextbest.engines.rows.asking import Asking
-from nextbest.engines.rows.expressions import Row, Value, compiled, key_value, kind_of
+from nextbest.engines.rows.expressions import Row, Rows, Value, compiled, key_value, kind_of
 from nextbest.engines.rows.joins import Match
 from nextbest.engines.rows.sorting import sorting
 from nextbest.engines.rows.types import Type, UnsupportedError, type_of
 
-Rows = list[Row]
 _ROWID = 2**63
 """Columns from this number on are no columns: the place of a row, or nothing at all."""
 

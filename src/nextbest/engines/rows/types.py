@@ -21,7 +21,7 @@ WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINY
 LARGEST = {"TINYINT": 2**7, "SMALLINT": 2**15, "INTEGER": 2**31, "BIGINT": 2**63, "HUGEINT": 2**127}
 FLOATING = frozenset({"DOUBLE", "FLOAT"})
 _SCALARS = WHOLE | FLOATING | {"BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "INTERVAL", "NULL"}
-_EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)
 _STEPS = [Decimal(1).scaleb(-scale) for scale in range(39)]
 
 
@@ -93,9 +93,9 @@ def constant_of(said: dict[str, Any]) -> Any:
     if kind.id in ("LIST", "STRUCT", "MAP"):
         return tuple(constant_of(each) for each in value.get("children") or ())
     if kind.id == "DATE":
-        return (_EPOCH + timedelta(days=value)).date()
+        return (EPOCH + timedelta(days=value)).date()
     if kind.id == "TIMESTAMP":
-        return _EPOCH + timedelta(microseconds=value)
+        return EPOCH + timedelta(microseconds=value)
     if kind.id == "ENUM":
         return kind.labels[value] if isinstance(value, int) else value
     if kind.id == "INTERVAL":

@@ -30,8 +30,6 @@ _READ = (b"x-request-id", b"content-type", b"content-length")
 _ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"cache-control", b"no-store")]
 """Headers of every reply; the console's files say themselves how long they may be kept."""
 _ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-_OWN, _NUMBERS = secrets.token_hex(4), count()
-"""A request's own id: this process's part and a number. It need not be hard to guess: it opens nothing."""
 log = logging.getLogger("nextbest.server")
 
 
@@ -90,6 +88,8 @@ class Around:
 
     def __init__(self, app: ASGIApp, most_bytes: int, metrics: Metrics, requests: RequestLog, traces: Traces | None = None):
         self.app, self.most_bytes, self.metrics, self.requests, self.traces = app, most_bytes, metrics, requests, traces
+        # A request's own id is this worker's part and a number. It need not be hard to guess: it opens nothing.
+        self._own, self._numbers = secrets.token_hex(4), count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -98,7 +98,7 @@ class Around:
             return
         headers = {name: value for name, value in scope["headers"] if name in _READ}
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode("latin-1") if _ID.match(given) else f"{_OWN}{next(_NUMBERS):08x}"
+        request_id = given.decode("latin-1") if _ID.match(given) else f"{self._own}{next(self._numbers):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         most = self.most_bytes if headers.get(b"content-type", b"").startswith(b"multipart/") else min(self.most_bytes, MOST_JSON)
         if scope["path"].endswith("/sign-in"):
