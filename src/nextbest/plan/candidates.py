@@ -4,7 +4,7 @@ Scores are computed in columns, all offers of a customer side by side, and ranke
 fast as one row per customer and offer. The rows are made only on the way out, as `decisions`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 
@@ -45,28 +45,33 @@ def scored(bound: Bound) -> Stage:
 
 
 @once
-def decisions(bound: Bound, rests: bool = True) -> Stage:
-    """The decision record, in the customers' order and the playbook's of offers. Grain: one customer × offer.
-
-    `rests`: whether anybody has an offer that must rest; where nobody has, nothing is joined and so nothing sorted again.
-    """
-    key = quote(bound.code)
-    source = f"from scored left join contacted using ({key}) order by {key}"  # a join by several threads keeps no order
-    if not rests:
-        source = "select *, cast(null as struct(place integer, rule varchar)[]) as resting from scored"
-    columns = ", ".join(f"d.{name}" for name in RECORD)
+def rested(bound: Bound) -> Stage:
+    """The scored customers with the offers that must rest, in their order. Grain: one customer."""
+    key = quote(bound.code)  # a join by several threads keeps no order
     return Stage(
-        "decisions",
-        "one customer × offer",
-        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d\nfrom ({source}))",
-        "recording decisions",
+        "rested", "one customer", f"select * from scored left join (select {key}, resting from contacted) using ({key}) order by {key}"
     )
+
+
+@once
+def decisions(bound: Bound, rests: bool = True) -> Stage:
+    """The decision record: offer by offer as the playbook has them, each in the customers' order. Grain: one customer × offer.
+
+    `rests`: whether anybody has an offer that must rest, so that `rested` is there.
+    """
+    key, none = quote(bound.code), f"cast(null as {RESTING})"
+    source = "rested" if rests else f"(select *, {none} as resting from scored)"
+    selects = []
+    for record in _records(bound):
+        columns = listing([f"{value} as {name}" for name, value in record.items()])
+        selects.append(f"select {key}, {columns}\nfrom {source}")
+    return Stage("decisions", "one customer × offer", "\nunion all\n".join(selects), "recording decisions")
 
 
 def decision_structs(bound: Bound) -> str:
     """SQL over scored and contacted: a struct of RECORD for every offer."""
-    language = bound.model.business.languages[0]
-    return listing([_record(bound, offer, place, language) for place, offer in enumerate(bound.offers, 1)])
+    structs = [", ".join(f"{text(name)}: {value}" for name, value in record.items()) for record in _records(bound)]
+    return listing([f"{{{struct}}}" for struct in structs])
 
 
 def verdict(offer: BoundOffer, place: int) -> str:
@@ -78,12 +83,9 @@ def verdict(offer: BoundOffer, place: int) -> str:
     )
 
 
-RECORD = (
-    "offer", "product", "rank", "recommended", "confidence", "score", "verdict",
-    "eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed", "held_by",
-    "benefit", "benefit_terms", "propensity", "expected_profit", "evidence", "evidence_terms", "reasons",
-)  # fmt: skip
-"""Columns of a decision beside the customer's code."""
+RESTING = "struct(place integer, rule varchar)[]"
+"""The offers of a customer that must rest, each with the rule."""
+VERDICTS = ("ineligible", "held", "unsuitable", "weak", "ranked")
 
 
 def _col(offer: BoundOffer, name: str) -> str:
@@ -248,51 +250,68 @@ def _ranking(bound: Bound) -> str:
     return ranked
 
 
-def _record(bound: Bound, offer: BoundOffer, place: int, language: str) -> str:
-    model = offer.model
-    by_weight = sorted(model.evidence.signals.items(), key=lambda item: -item[1])
-    terms = [(name, "amount", _col(offer, f"term.{name}")) for name in _terms(offer)]
-    points = [(name, "points", f"cast({weight} * {_signal(offer, name)} as float)") for name, weight in by_weight]
-    said = [
-        f"case when {_signal(offer, name)} > 0 then {text(bound.model.signals[name].meaning[language])} end"
-        for name, weight in by_weight
-        if weight > 0
-    ]
+def _records(bound: Bound) -> list[dict[str, str]]:
+    """For each offer the columns of a decision beside the customer's code, as SQL over scored and `resting`.
+
+    Words are enumerations: a byte each instead of a string, ten million times over.
+    """
+    language = bound.model.business.languages[0]
+    kinds = {
+        "offer": _enumeration(offer.id for offer in bound.offers),
+        "product": _enumeration(offer.model.name[language] for offer in bound.offers),
+        "verdict": _enumeration(VERDICTS),
+        "term": _enumeration(name for offer in bound.offers for name in _terms(offer)),
+        "signal": _enumeration(bound.model.signals),
+    }
+    return [_record(bound, offer, place, language, kinds) for place, offer in enumerate(bound.offers, 1)]
+
+
+def _record(bound: Bound, offer: BoundOffer, place: int, language: str, kinds: dict[str, str]) -> dict[str, str]:
+    by_weight = sorted(offer.model.evidence.signals.items(), key=lambda item: -item[1])
+    terms = {name: _col(offer, f"term.{name}") for name in _terms(offer)}
+    points = {name: f"cast({weight} * {_signal(offer, name)} as float)" for name, weight in by_weight}
+    return {
+        "offer": f"cast({text(offer.id)} as {kinds['offer']})",
+        "product": f"cast({text(offer.model.name[language])} as {kinds['product']})",
+        "rank": f"nullif(list_position(ranking, {place}), 0)",
+        "recommended": f"coalesce(list_position(ranking, {place}) between 1 and {bound.model.business.top}, false)",
+        "confidence": _col(offer, "confidence"),
+        "score": _col(offer, "score"),
+        "verdict": f"cast({verdict(offer, place)} as {kinds['verdict']})",
+        **{
+            name: _col(offer, name) for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed")
+        },
+        "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
+        "benefit": _col(offer, "benefit"),
+        "benefit_terms": _named("term", kinds["term"], "amount", terms),
+        "propensity": _col(offer, "propensity"),
+        "expected_profit": _col(offer, "expected_profit") if offer.margin else "cast(null as double)",
+        "evidence": _col(offer, "evidence"),
+        "evidence_terms": _named("signal", kinds["signal"], "points", points),
+        "reasons": _reasons(bound, offer, [name for name, weight in by_weight if weight > 0], language),
+    }
+
+
+def _reasons(bound: Bound, offer: BoundOffer, signals: list[str], language: str) -> str:
+    """SQL: what speaks for the offer, in words."""
+    said = [f"case when {_signal(offer, name)} > 0 then {text(bound.model.signals[name].meaning[language])} end" for name in signals]
     said += [
         f"case when {quote(name)} then {text(segment.meaning[language])} end"
         for name, segment in bound.model.segments.items()
         if offer.id in segment.offers
     ]
     if says := bound.model.business.gap:
-        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', model.category))} end")
+        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', offer.model.category))} end")
     reasons = f"concat_ws('; ', {', '.join(said)})" if said else "''"
     if offer.learned:  # evidence that changes nothing beside a forecast is no reason
         reasons = f"case when {_col(offer, 'propensity')} <> {_of(_more_evidence(bound), offer)} then {reasons} else '' end"
-    all_terms = list(dict.fromkeys(name for other in bound.offers for name in _terms(other)))
-    values = {
-        "offer": text(offer.id),
-        "product": text(model.name[language]),
-        "rank": f"nullif(list_position(ranking, {place}), 0)",
-        "recommended": f"coalesce(list_position(ranking, {place}) between 1 and {bound.model.business.top}, false)",
-        "confidence": _col(offer, "confidence"),
-        "score": _col(offer, "score"),
-        "verdict": verdict(offer, place),
-        **{
-            name: _col(offer, name)
-            for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed", "benefit")
-        },
-        "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
-        "benefit_terms": _named("term", terms, all_terms),
-        "propensity": _col(offer, "propensity"),
-        "expected_profit": _col(offer, "expected_profit") if offer.margin else "cast(null as double)",
-        "evidence": _col(offer, "evidence"),
-        "evidence_terms": _named("signal", points, list(bound.model.signals)),
-        "reasons": reasons,
-    }
-    return "{" + ", ".join(f"{text(name)}: {values[name]}" for name in RECORD) + "}"
+    return reasons
 
 
-def _named(key: str, items: list[tuple[str, str, str]], known: list[str]) -> str:
-    """A list of {key, number}. The names are an enumeration: a byte each instead of a string, ten million times over."""
-    kind = f"enum({', '.join(text(name) for name in known)})"
-    return "[" + ", ".join(f"{{{text(key)}: cast({text(name)} as {kind}), {text(unit)}: {value}}}" for name, unit, value in items) + "]"
+def _named(key: str, kind: str, unit: str, items: Mapping[str, str]) -> str:
+    """SQL: a list of {key, number}."""
+    return "[" + ", ".join(f"{{{text(key)}: cast({text(name)} as {kind}), {text(unit)}: {value}}}" for name, value in items.items()) + "]"
+
+
+def _enumeration(words: Iterable[str]) -> str:
+    return f"enum({', '.join(text(word) for word in dict.fromkeys(words))})"

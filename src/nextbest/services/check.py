@@ -198,7 +198,15 @@ def _types(book: Bound) -> list[Problem]:
             contact.contacted(book, moments, explore=0),
         ]
         wide = [features.features(book), features.population(book), features.signals(book), candidates.scored(book)]
-        for stage in (*sums, *wide, *policy, candidates.decisions(book), render.addressed(book), *_text_stages(book)):
+        for stage in (
+            *sums,
+            *wide,
+            *policy,
+            candidates.rested(book),
+            candidates.decisions(book),
+            render.addressed(book),
+            *_text_stages(book),
+        ):
             try:
                 connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
             except duckdb.Error as error:

@@ -211,8 +211,10 @@ class _Batch:
         customers = self.book.model.business.customers
         export = self.engine.export
         rests = bool(self.engine.rows("select 1 from contacted where resting is not null limit 1"))
-        self.engine.view(candidates.decisions(self.book, rests))
-        export("from decisions", self.folder / "decisions.parquet")
+        if rests:
+            self._make(candidates.rested(self.book))
+        export(candidates.decisions(self.book, rests).select, self.folder / "decisions.parquet")
+        self.engine.drop("rested")
         export("from signals", self.folder / "features.parquet")
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
         export(
