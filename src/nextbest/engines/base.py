@@ -53,6 +53,10 @@ class Engine(Protocol):
         """Make a table of Arrow's."""
         ...
 
+    def show(self, name: str, table: pa.Table) -> None:
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else."""
+        ...
+
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
         """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
         ...

@@ -13,6 +13,7 @@ from nextbest.plan.stage import FILE_COLUMN, Stage, quote, text
 from nextbest.settings import Settings
 
 MALFORMED = "malformed_rows"
+BATCH = 1 << 17
 
 
 class DuckDBEngine:
@@ -27,6 +28,7 @@ class DuckDBEngine:
             self.connection = duckdb.connect(config=config)
         except duckdb.Error as error:
             raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
+        self._shown: set[str] = set()
         self.connection.execute("set enable_progress_bar = false")  # ours is the caller's
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
@@ -87,8 +89,18 @@ class DuckDBEngine:
         """Set a column of some rows of a stage's table."""
         self.execute(f"update {quote(table)} set {quote(column)} = {value} where {where}")
 
+    def show(self, name: str, table: pa.Table) -> None:
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else."""
+        batches = table.combine_chunks().to_batches(max_chunksize=BATCH)  # each goes to one thread
+        self.connection.register(name, pa.Table.from_batches(batches, table.schema))
+        self._shown.add(name)
+
     def drop(self, table: str) -> None:
         """Forget a table, if it is there."""
+        if table in self._shown:
+            self._shown.remove(table)
+            self.connection.unregister(table)
+            return
         self.execute(f"drop table if exists {quote(table)}")
 
     def load(self, name: str, table: pa.Table) -> None:

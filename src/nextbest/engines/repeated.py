@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from nextbest.engines.arrow import kinds_of
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.settings import Settings
 
 MOST_PLANNED = 400
 _CHANGES = ("insert", "update", "delete")
-_KINDS = {"string": "varchar", "large_string": "varchar", "int64": "bigint", "double": "double", "bool": "boolean"}
 
 
 class RepeatedEngine(DuckDBEngine):
@@ -64,11 +64,16 @@ class RepeatedEngine(DuckDBEngine):
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a small table of Arrow's, or fill it anew."""
-        if all(str(field.type) in _KINDS for field in table.schema):
-            self.fill(name, {field.name: _KINDS[str(field.type)] for field in table.schema}, table.to_pylist())
+        kinds = kinds_of(table.schema)
+        if kinds is not None:
+            self.fill(name, kinds, table.to_pylist())
         else:
             super().load(name, table)
             self._made += 1
+
+    def show(self, name: str, table: pa.Table) -> None:
+        """Let a small table of Arrow's be asked by a name."""
+        self.load(name, table)
 
     def fill(self, name: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> None:
         """Make a table of a few rows, or fill it anew. `columns`: name → type; a column that a row lacks is null."""
@@ -78,7 +83,7 @@ class RepeatedEngine(DuckDBEngine):
         if rows:
             shape = json.dumps([columns], ensure_ascii=False).replace("'", "''")
             listed = ", ".join(f"r.{quote(column)}" for column in columns)
-            values = json.dumps(rows, ensure_ascii=False)
+            values = json.dumps(rows, ensure_ascii=False, default=str)
             self._run(f"insert into {quote(name)} select {listed} from (select unnest(from_json(?::json, '{shape}')) as r)", values)
 
     def _make(self, name: str, definition: str) -> None:

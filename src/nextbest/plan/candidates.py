@@ -45,31 +45,26 @@ def scored(bound: Bound) -> Stage:
 
 
 @once
-def rested(bound: Bound) -> Stage:
-    """The scored customers with the offers that must rest, in their order. Grain: one customer."""
-    key = quote(bound.code)  # a join by several threads keeps no order
+def decisions(bound: Bound, rests: bool = True) -> Stage:
+    """The decision record, in the customers' order and the playbook's of offers. Grain: one customer × offer.
+
+    `rests`: whether anybody has an offer that must rest; where nobody has, nothing is joined and so nothing sorted again.
+    """
+    key = quote(bound.code)
+    source = f"from scored left join contacted using ({key}) order by {key}"  # a join by several threads keeps no order
+    if not rests:
+        source = "select *, cast(null as struct(place integer, rule varchar)[]) as resting from scored"
+    columns = ", ".join(f"d.{name}" for name in _records(bound)[0])
     return Stage(
-        "rested", "one customer", f"select * from scored left join (select {key}, resting from contacted) using ({key}) order by {key}"
+        "decisions",
+        "one customer × offer",
+        f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d\nfrom ({source}))",
+        "recording decisions",
     )
 
 
-@once
-def decisions(bound: Bound, rests: bool = True) -> Stage:
-    """The decision record: offer by offer as the playbook has them, each in the customers' order. Grain: one customer × offer.
-
-    `rests`: whether anybody has an offer that must rest, so that `rested` is there.
-    """
-    key, none = quote(bound.code), f"cast(null as {RESTING})"
-    source = "rested" if rests else f"(select *, {none} as resting from scored)"
-    selects = []
-    for record in _records(bound):
-        columns = listing([f"{value} as {name}" for name, value in record.items()])
-        selects.append(f"select {key}, {columns}\nfrom {source}")
-    return Stage("decisions", "one customer × offer", "\nunion all\n".join(selects), "recording decisions")
-
-
 def decision_structs(bound: Bound) -> str:
-    """SQL over scored and contacted: a struct of RECORD for every offer."""
+    """SQL over scored and contacted: a struct for every offer, the columns of a decision beside the customer's code."""
     structs = [", ".join(f"{text(name)}: {value}" for name, value in record.items()) for record in _records(bound)]
     return listing([f"{{{struct}}}" for struct in structs])
 
@@ -83,8 +78,6 @@ def verdict(offer: BoundOffer, place: int) -> str:
     )
 
 
-RESTING = "struct(place integer, rule varchar)[]"
-"""The offers of a customer that must rest, each with the rule."""
 VERDICTS = ("ineligible", "held", "unsuitable", "weak", "ranked")
 
 

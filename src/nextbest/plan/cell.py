@@ -93,8 +93,9 @@ def _category(column: SourceColumn, trimmed: str) -> str:
         return trimmed
     known = {value.lower(): value for value in column.values} | {other.lower(): value for other, value in column.spellings.items()}
     spelling = ", ".join(f"{text(other)}: {text(value)}" for other, value in known.items())
-    folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {enumeration(column)})"
-    return f"coalesce(try_cast({trimmed} as {enumeration(column)}), {folded}, case when {trimmed} is not null then '?' end)"
+    kind = enumeration(column)  # in each branch: values that go through text and back take three times as long
+    folded = f"try_cast(map {{{spelling}}}[lower({trimmed})] as {kind})"
+    return f"coalesce(try_cast({trimmed} as {kind}), {folded}, case when {trimmed} is not null then cast('?' as {kind}) end)"
 
 
 def _date(trimmed: str, known: dict[str, list[str]]) -> str:

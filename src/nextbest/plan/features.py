@@ -1,96 +1,12 @@
-"""From activity rows to one wide row per customer: measure cells, then features, population and signals."""
+"""From cells to one wide row per customer: features, population and signals."""
 
 from collections.abc import Iterable
 
 from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.plan.staging import is_rejected
-from nextbest.playbook.bind import OWNED, UNKNOWN, Bound
-from nextbest.playbook.model import Measure
-from nextbest.playbook.window import last_month, month_starts
+from nextbest.playbook.bind import OWNED, Bound
 from nextbest.rules.parse import Rule
 from nextbest.rules.render import sql
-
-
-@once
-def cells(bound: Bound, source: str) -> Stage:
-    """The cells of all measures over one activity table. Grain: one customer with activity."""
-    key = quote(bound.model.business.sources[source].code)
-    items = [key]
-    for name, needed in bound.cells().items():
-        measure = bound.measures[name]
-        if measure.of != source:
-            continue
-        for item in needed:
-            condition = _condition(bound, measure, item.key)
-            items.append(f"{_taken(bound, item.of, condition)} as {quote(item.column)}")
-    rows = f"select * from {quote(source)} where problem is null or not {is_rejected()}"
-    return Stage(
-        f"{source}_cells",
-        "one customer with activity",
-        f"select {listing(items)}\nfrom {_with_paydays(bound, source, rows)}\ngroup by {key}",
-        f"summing {source}",
-    )
-
-
-def _taken(bound: Bound, of: str, condition: str) -> str:
-    match of:
-        case "sum":
-            return f"sum(case when {condition} then value end) / 100"
-        case "count":
-            return f"cast(count(case when {condition} and coalesce(value, 1) > 0 then 1 end) as double)"
-        case "days":
-            return f"cast(count(distinct case when {condition} and coalesce(value, 1) > 0 then date end) as double)"
-        case _:
-            edge = "max" if of == "since" else "min"
-            return f"cast(date_diff('day', {edge}(case when {condition} then date end), date '{bound.as_of}') as double)"
-
-
-def _with_paydays(bound: Bound, source: str, rows: str) -> str:
-    """The rows, with the customer's day of pay where a measure asks for it."""
-    days = {measure.payday.day for measure in bound.measures.values() if measure.of == source and measure.payday}
-    if not days:
-        return f"({rows})"
-    customers = bound.model.business.customers
-    theirs = quote(bound.code)
-    listed = ", ".join(f"c.{quote(day)} as {quote(f'payday.{day}')}" for day in sorted(days))
-    own = quote(bound.model.business.sources[source].code)
-    return f"(select r.*, {listed} from ({rows}) as r join {quote(customers)} as c on c.{theirs} = r.{own})"
-
-
-def _near_payday(day: str, within: str) -> str:
-    """SQL: whether a row's date lies so near to a day of pay: this month's, the last one's or the next one's."""
-    distances = []
-    for months in (-1, 0, 1):
-        first = f"date_trunc('month', date) + interval ({months}) month"
-        paid = f"least({quote(f'payday.{day}')}, day(last_day({first})))"
-        distances.append(f"abs(date_diff('day', {first}, date) - ({paid} - 1))")
-    known = f"{quote(f'payday.{day}')} is not null"  # least() would skip what is unknown
-    return f"case when {known} then least({', '.join(distances)}) <= {within} end"
-
-
-def _condition(bound: Bound, measure: Measure, key: str) -> str:
-    business = bound.model.business
-    conditions = []
-    if measure.by == "month_back":
-        starts = month_starts(bound.as_of, business.horizon_months)
-        back = int(key)
-        conditions.append(f"date >= date '{starts[back - 1]}'")
-        if back > 1:
-            conditions.append(f"date < date '{starts[back - 2]}'")
-    elif measure.payday:
-        near = _near_payday(measure.payday.day, sql(bound.paydays[measure.sum], "duckdb"))
-        conditions.append(near if key == "near" else f"not {near}")
-    elif measure.by == "all":
-        conditions.append("true")
-    elif measure.by == "currency":
-        conditions.append(f"coalesce({quote(measure.by)}, {text(business.currency)}) = {text(key)}")
-    else:
-        conditions.append(f"{quote(measure.by)} = {text(key)}")
-    if measure.over == "last_month":
-        month = last_month(bound.as_of)
-        conditions.append(f"date between date '{month.start}' and date '{month.end}'")
-    return " and ".join(conditions)
 
 
 @once
@@ -102,33 +18,25 @@ def left_alone(bound: Bound, holdouts: bool = False, erased_salt: str = "") -> S
     return Stage("left_alone", "one customer who is not scored", f"select * from ({why}) where held_by is not null")
 
 
+SUMMED, ALONE = "summed", "left alone"
+"""The table of customers with their own columns and cells beside them, and its column that says who is not scored."""
+
+
 @once
 def features(bound: Bound) -> Stage:
-    """Every customer that may be scored, with cells (0 where there is no activity) and features."""
-    business = bound.model.business
-    source = business.sources[business.customers]
-    key = quote(source.code)
-    items = [f"c.{quote(name)}" for name in source.columns]
-    joins = []
-    for table in dict.fromkeys(measure.of for measure in bound.measures.values()):
-        joins.append(f"left join {quote(table + '_cells')} using ({key})")
-    for needed in bound.cells().values():
-        for item in needed:
-            column = quote(item.column)
-            items.append(column if item.of in UNKNOWN else f"coalesce({column}, 0) as {column}")
-    scored = f"c.{key} not in (select {key} from left_alone)"
-    base = f"select {listing(items)}\nfrom {quote(business.customers)} as c {' '.join(joins)}\nwhere {scored}"
-    return over(bound, base)
+    """Every customer that may be scored, with cells and features, in the order of `summed`."""
+    cells = [cell.column for needed in bound.cells.values() for cell in needed]
+    columns = listing([quote(name) for name in (*bound.customer_columns, *dict.fromkeys(cells))])
+    return over(bound, f"select {columns}\nfrom {quote(SUMMED)}\nwhere not {quote(ALONE)}")
 
 
 def over(bound: Bound, base: str) -> Stage:
-    """Features over a SELECT of customer columns and cells. Grain: one customer."""
-    key = quote(bound.code)
+    """Features over a SELECT of customer columns and cells, in its order. Grain: one customer."""
     used = {column for rule in bound.rules() for column in rule.columns}
     held = [f"cast({holds(products)} as double) as {quote(column)}" for column, products in bound.held().items() if column in used]
     if held:
         base = f"select *,\n  {listing(held)}\nfrom (\n{base})"
-    return Stage("features", "one customer", f"{_layered(bound.features, base)}\norder by {key}", "computing features")
+    return Stage("features", "one customer", _layered(bound.features, base), "computing features")
 
 
 def holds(products: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ VERDICT = ("verdict", "failed", "benefit", "propensity", "rank", "held_by")
 def inputs(bound: Bound) -> list[str]:
     """The columns of features that everything else is computed from: the customer's own, and the cells."""
     cells = []
-    for needed in bound.cells().values():
+    for needed in bound.cells.values():
         cells += [item.column for item in needed]
     return [*bound.customer_columns, *dict.fromkeys(cells)]
 

@@ -10,6 +10,7 @@ from datetime import date
 
 from nextbest.intake.table import TableFile
 from nextbest.plan.cell import AMBIGUOUS, empty, enumeration, parsed
+from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.params import steps
@@ -49,16 +50,27 @@ KEPT = {
 """What is odd about a row that is kept → what was made of it. The reason in the data ends in `:column`."""
 
 
-def read_rows(source: Source, scan: str, file: TableFile) -> str:
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+"""Types of whole numbers that fit a bigint."""
+
+
+def has_numbers(source: Source, file: TableFile) -> bool:
+    """Whether the codes of a file are whole numbers by their type."""
+    return file.native.get(file.columns.get(source.code, "")) in NUMBERS
+
+
+def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
 
     Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
-    and `source_file`. What a later select does not name is never computed.
+    and `source_file`. What a later select does not name is never computed. Codes are text, or where they are `numbers` stay so.
     """
     items = []
     for name, column in source.columns.items():
         header = file.columns.get(name)
         value = parsed(column, quote(header), file.native.get(header)) if header else f"cast(null as {empty(column)})"
+        if numbers and name == source.code:
+            value = f"cast({quote(header or '')} as bigint)"
         items.append(f"{value} as {quote(name)}")
         items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
     items.append(f"parse_filename({quote(FILE_COLUMN)}) as source_file")
@@ -100,8 +112,8 @@ REMEMBERED = "remembered"
 """The table of consents that the workspace holds: `customer`, and a column per purpose, null where nothing is known."""
 
 
-def customers(bound: Bound, rows: str, remembered: Sequence[str] = ()) -> str:
-    """The customers table with `problem`. Grain: one row of the file, numbered by `row`.
+def customers(bound: Bound, rows: str, remembered: Sequence[str] = (), doubles: bool = True) -> str:
+    """The customers table with `problem`. Grain: one row of the file. `doubles`: whether some code stands twice.
 
     A playbook's default stands in for a blank cell only: an unreadable consent is no consent. Of the `remembered`
     purposes, what the workspace holds stands in for a blank cell before the default does, and its no outweighs a yes.
@@ -120,11 +132,13 @@ def customers(bound: Bound, rows: str, remembered: Sequence[str] = ()) -> str:
                 f"case when {_blank(name)} then coalesce({known}, {default}) else {quote(name)} and coalesce({known}, true) end"
             )
     changed = ", ".join(f"{value} as {quote(name)}" for name, value in replaced.items() if value != quote(name))
-    checks = [("no_id", f"{key} is null"), ("duplicate_customer", "row <> first"), *odd_cells(source)]
-    numbered = f"select *, row_number() over () as row from ({rows})"
+    checks = [("no_id", f"{key} is null"), *([("duplicate_customer", "again > 1")] if doubles else []), *odd_cells(source)]
+    if doubles:
+        placed = f"select *, row_number() over () as row from ({rows})"
+        rows = f"select * exclude (row), row_number() over (partition by {key} order by row) as again from ({placed})"
     memory = f" left join {REMEMBERED} as m on cast(r.{key} as varchar) = m.customer" if remembered else ""
-    return f"""select r.* exclude (first){f" replace ({changed})" if changed else ""}, {problem_of(checks)} as problem
-from (select *, min(row) over (partition by {key}) as first from ({numbered})) as r{memory}"""
+    own = f"r.*{' exclude (again)' if doubles else ''}{f' replace ({changed})' if changed else ''}"
+    return f"select {own}, {problem_of(checks)} as problem\nfrom ({rows}) as r{memory}"
 
 
 def _blank(column: str) -> str:
@@ -132,14 +146,15 @@ def _blank(column: str) -> str:
 
 
 def distinct_customers(bound: Bound, staged: str, id_type: str) -> str:
-    """One row per customer, numbers as rules compute with them."""
+    """One row per customer, by code, numbers as rules compute with them; PLACE counts them."""
     source = bound.model.business.sources[bound.model.business.customers]
     key = quote(source.code)
     items = [f"cast({key} as {id_type}) as {key}"]
     for name, column in source.columns.items():
         if quote(name) != key:
             items.append(f"cast({within(column, quote(name))} as {rule_type(column)}) as {quote(name)}")
-    return f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
+    ordered = f"select {listing(items)}\nfrom {quote(staged)}\nwhere problem is null or not {is_rejected()}\norder by 1"
+    return f"select *, cast(row_number() over () - 1 as integer) as {quote(PLACE)} from ({ordered})"
 
 
 def rule_type(column: SourceColumn) -> str:
@@ -152,8 +167,13 @@ WHOLE = "^(0|[1-9][0-9]{0,17})$"
 """A code that is a plain whole number."""
 
 
-def customer_code(key: str, id_type: str) -> str:
-    """A code as the customers table has it; null where it cannot be one of its: 12.6 and 1e3 are no 13 and 1000."""
+def customer_code(key: str, id_type: str, numbers: bool = False) -> str:
+    """A code as the customers table has it; null where it cannot be one of its: 12.6 and 1e3 are no 13 and 1000.
+
+    `key` is text, or where codes are `numbers` a whole one.
+    """
+    if numbers:
+        return key if id_type == "bigint" else f"cast({key} as varchar)"
     number = f"try_cast({key} as bigint)"
     return f"case when cast({number} as varchar) = {key} then {number} end" if id_type == "bigint" else key
 
@@ -186,23 +206,23 @@ def odd_cells(source: Source) -> list[tuple[str, str]]:
     return checks
 
 
-def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -> str:
-    """An activity table's rows: value in hundredths of the playbook's currency, and `problem`.
+def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, numbers: bool = False) -> str:
+    """An activity table's rows: PLACE, value in hundredths of the playbook's currency, and `problem`.
 
-    Grain: one row of the file, duplicates still among them. Category columns hold '?' for an unknown value.
+    Grain: one row of the file, doubles still among them: they have the same `row_hash`. Category columns hold '?' for an unknown value.
     """
     source = bound.model.business.sources[name]
     key, window = quote(source.code), horizon(bound.as_of, bound.model.business.horizon_months)
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
     dated = "date" in source.columns
     derived = _direction(source)
-    code = customer_code(f"r.{key}", id_type)
-    columns = [f"{code} as {key}", *(["cast(date as date) as date"] if dated else [])]
+    code = customer_code(f"r.{key}", id_type, numbers)
+    columns = [f"{code} as {key}", quote(PLACE), *(["cast(date as date) as date"] if dated else [])]
     for column, item in source.columns.items():
         if item.type == "category" and item.values:
             columns.append(f"cast({quote(column)} as {enumeration(item)}) as {quote(column)}")
     checks = [
-        ("no_id", f"{key} is null"),
+        ("no_id", f"r.{key} is null"),
         *([("bad_date", "date is null")] if dated else []),
         ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
@@ -211,21 +231,32 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str) -
         *([("after_as_of", f"date >= date '{date.fromordinal(window.end.toordinal() + 1)}'")] if dated else []),
         *([("before_window", f"date < date '{window.start}'")] if dated else []),
         *([("no_direction", "direction is null")] if derived else []),
-        ("unknown_customer", f"not exists (from {quote(customers)} as c where c.{key} = {code})"),
+        ("unknown_customer", f"{quote(PLACE)} is null"),
         *((reason, test) for reason, test in odd_cells(source) if reason.startswith("unknown:")),
         *([("rate_assumed", early)] if dated and "currency" in source.columns and (early := _before_rates(bound)) else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
     # Rows without a time of day may be true repeats: two rides for the same price on one day.
     # In a table without dates each row is a period's total: one that stands twice is a copy.
-    hashed = f"hash({', '.join(quote(column) for column in source.columns)})"
+    hashed = f"hash({', '.join(f'r.{quote(column)}' for column in source.columns)})"
     keyed = f"case when date <> cast(date as date) then {hashed} end" if dated else hashed
     return f"""select {listing(columns)},
   round(cast({amount} as double) * {_rate(bound, source)} * 100) as value,
   {keyed} as row_hash,
   {problem_of(checks)} as problem,
   {", ".join(raw(column) for column in source.columns)}, source_file
-from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r"""
+from (select r.*, c.{quote(PLACE)}
+  from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r
+  left join {quote(customers)} as c on c.{quote(bound.code)} = {code}) as r"""
+
+
+DOUBLE = "duplicate_row"
+
+
+def doubles(rows: str) -> str:
+    """The rows of an activity table that stand again: all but one of each whose `row_hash` stands in the table `doubled`."""
+    among = f"from ({rows}) where row_hash in (select row_hash from doubled) and (problem is null or not {is_rejected()})"
+    return f"select * replace ({text(DOUBLE)} as problem) {among} qualify row_number() over (partition by row_hash) > 1"
 
 
 def is_rejected(column: str = "problem") -> str:

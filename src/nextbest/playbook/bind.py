@@ -6,6 +6,7 @@ What the plan needs follows from what the playbook names: only cells that some r
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from nextbest.errors import PlaybookError, Problem
@@ -130,6 +131,7 @@ class Bound:
             yield from (rule for rule in (offer.cap, offer.today, offer.learned, offer.learned_error, offer.cost, offer.margin) if rule)
             yield from (option.when for options in offer.parts.values() for option in options if option.when)
 
+    @cached_property
     def cells(self) -> dict[str, list[Cell]]:
         """Measure id → the cells that some rule reads, each sum with its count beside it."""
         used = {column for rule in self.rules() for column in rule.columns if column.endswith("]")}

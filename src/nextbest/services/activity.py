@@ -33,7 +33,8 @@ from nextbest.services.judging import Judged, judge
 from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, card_of, read_card, write_json
 from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
-from nextbest.services.reading import Reading, read_customers
+from nextbest.services.reading import Reading
+from nextbest.services.summing import read_customers
 
 PLAYBOOK, REPORT = "playbook", "report.html"
 FELL = "fell "

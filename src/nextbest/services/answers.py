@@ -26,6 +26,7 @@ from nextbest.playbook.load import Loaded, load
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.reading import Reading, latest_day
+from nextbest.services.summing import read_features
 from nextbest.settings import Settings
 
 MISSED = {
@@ -165,7 +166,7 @@ def read_answers(
         known = until or (book.as_of if as_of is not None else date.max)  # offers may have gone out after the last row of activity
         made = Answers(learning, engine, reading, until=known)
         made.of_day = lambda day: read_answers(data, playbook, as_of=day, need_answers=need_answers, until=known)
-        steps = reading.features(progress, more=2)
+        steps = read_features(reading, progress, more=2)
         progress("reading answers", steps - 1, steps)
         made.read()
         progress("pairing customers and products", steps, steps)

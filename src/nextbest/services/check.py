@@ -17,10 +17,12 @@ from nextbest.messages.locale import forms
 from nextbest.messages.render import PARTS
 from nextbest.messages.template import BUILT_IN, MONTH, literals, names
 from nextbest.models.base import known
-from nextbest.plan import candidates, contact, features, staging
+from nextbest.plan import candidates, contact, features, measures, staging
+from nextbest.plan.features import ALONE, SUMMED
+from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
-from nextbest.playbook.bind import Bound, BoundOffer, bound
+from nextbest.playbook.bind import UNKNOWN, Bound, BoundOffer, bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning, bound_purchase_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
@@ -181,11 +183,13 @@ def _types(book: Bound) -> list[Problem]:
         for name, source in business.sources.items():
             wanted = [(n, c) for n, c in source.columns.items() if name == business.customers or c.type in ("id", "date", "category")]
             columns = ", ".join(f"{quote(n)} {staging.rule_type(c)}" for n, c in wanted)
-            activity = "" if name == business.customers else ", value double, problem varchar"
+            activity = f", {quote(PLACE)} integer" + (
+                "" if name == business.customers else ", value double, problem varchar, row_hash ubigint"
+            )
             connection.execute(f"create table {quote(name)} ({columns}{activity})")
             if name == business.customers:
                 for flag in ("true", "false"):  # a flag may let customers in or keep them out
-                    connection.execute(f"insert into {quote(name)} select {', '.join(_sample(column, flag) for _, column in wanted)}")
+                    connection.execute(f"insert into {quote(name)} select {', '.join(_sample(column, flag) for _, column in wanted)}, 0")
         for name, kinds in (("history", contact.HISTORY), ("suppressions", contact.SUPPRESSIONS)):
             listed = ", ".join(f"{quote(column)} {kind}" for column, kind in kinds.items())
             connection.execute(f"create table {name} ({quote(book.code)} varchar, {listed})")
@@ -202,7 +206,6 @@ def _types(book: Bound) -> list[Problem]:
             *sums,
             *wide,
             *policy,
-            candidates.rested(book),
             candidates.decisions(book),
             render.addressed(book),
             *_text_stages(book),
@@ -223,7 +226,14 @@ def _sample(column: SourceColumn, flag: str) -> str:
 
 
 def _sums(book: Bound) -> list[Stage]:
-    return [features.cells(book, name) for name in book.model.business.sources if name != book.model.business.customers]
+    customers = book.model.business.customers
+    coded = [measures.coded(book, name).select for name in book.model.business.sources if name != customers]
+    cells = [cell for needed in book.cells.values() for cell in needed]
+    figures = ", ".join(f"cast({'null' if cell.of in UNKNOWN else '0'} as double) as {quote(cell.column)}" for cell in cells)
+    key = quote(book.code)
+    alone = f"{key} in (select {key} from left_alone) as {quote(ALONE)}"
+    summed = f"select *, {', '.join(filter(None, (alone, figures)))} from {quote(customers)}"
+    return [*(Stage("coded", "one row", select) for select in coded), Stage(SUMMED, "one customer", summed)]
 
 
 def _text_stages(book: Bound) -> Iterator[Stage]:

@@ -19,6 +19,7 @@ from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.intake.files import find
 from nextbest.plan import candidates, features, records
+from nextbest.plan.features import SUMMED
 from nextbest.plan.replies import replies as make_replies
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
@@ -31,6 +32,7 @@ from nextbest.services.moment import day_of, moment_of
 from nextbest.services.progress import Progress, silent
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
+from nextbest.services.summing import sum_up
 from nextbest.settings import Settings
 
 if TYPE_CHECKING:
@@ -131,13 +133,9 @@ class _Batch:
 
     def run(self) -> None:
         """All stages, then the files."""
-        business = self.book.model.business
-        customers = business.customers
-        sources = [name for name in business.sources if name != customers]
         steps: list[tuple[str, Callable[[], None]]] = [
-            (f"reading {customers}", self._customers),
-            *((f"reading {name}", partial(self.reading.activity, name)) for name in sources),
-            *((f"summing {name}", partial(self._make, features.cells(self.book, name))) for name in sources),
+            (f"reading {self.book.model.business.customers}", self._customers),
+            (f"summing {', '.join(self.reading.activity)}", partial(sum_up, self.reading)),
             ("computing features", self._features),
             *([("forecasting", self._forecast)] if self.forecasts else []),
             ("scoring offers", self.job.score),
@@ -177,23 +175,15 @@ class _Batch:
 
     def _features(self) -> None:
         self.job.features()
-        if not self.forecasts:
-            self._drop_rows()
+        self.engine.drop(SUMMED)
+        for name in (self.book.model.business.customers, *self.reading.activity):
+            self.engine.drop(f"{name}_rows")  # they have been summed: what comes next needs the room
 
     def _forecast(self) -> None:
         for forecast in self.forecasts:
             forecast.read(self.reading)
             forecast.fill(self.reading)
-        self.job.features()  # again: rules may name what was filled
-        self._drop_rows()
-
-    def _drop_rows(self) -> None:
-        """The rows have been summed: what comes next needs the room."""
-        business = self.book.model.business
-        for name in business.sources:
-            kept = f"{name}_rows" if name == business.customers else name
-            for table in (kept, f"{name}_cells"):
-                self.engine.drop(table)
+        self.job.features_again()
 
     def _hold(self) -> None:
         if self.memory:
@@ -211,10 +201,7 @@ class _Batch:
         customers = self.book.model.business.customers
         export = self.engine.export
         rests = bool(self.engine.rows("select 1 from contacted where resting is not null limit 1"))
-        if rests:
-            self._make(candidates.rested(self.book))
         export(candidates.decisions(self.book, rests).select, self.folder / "decisions.parquet")
-        self.engine.drop("rested")
         export("from signals", self.folder / "features.parquet")
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
         export(

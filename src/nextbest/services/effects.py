@@ -24,7 +24,8 @@ from nextbest.services.folder import written_whole
 from nextbest.services.model_files import CARD, PIPELINES, SEEN, STATE, TRUSTED, Card, card_of, write_json
 from nextbest.services.moment import a_day, day_of
 from nextbest.services.progress import Progress, silent
-from nextbest.services.reading import Reading, read_customers
+from nextbest.services.reading import Reading
+from nextbest.services.summing import read_customers
 from nextbest.services.uplift import Ordered, judged
 
 LEAST = 200

@@ -216,7 +216,7 @@ def _load(engine: Engine, parts: Iterator[dict[str, Any]]) -> bool:
 
 def _write(reading: Reading, select: str, columns: list[str], errors: Mapping[str, str] = MappingProxyType({})) -> None:
     """Fill the columns where they are blank. `errors`: column → the one whose error it is; a file's own value has none of the model's."""
-    table = quote(reading.book.model.business.customers)
+    table = "features"  # of which the customers' columns stand beside the cells
 
     def filled(column: str, beside: str) -> str:
         own, said = f"{table}.{quote(column)}", f"said.{quote(column)}"

@@ -48,10 +48,18 @@ class Job:
             self.engine.create(Stage(name, "one event of a customer", select))
 
     def features(self) -> None:
-        """Features, what is usual, and signals. Needs left_alone and the cells."""
+        """Features, what is usual, and signals. Needs `summed`."""
         self.engine.create(features.features(self.book))
         self.population()
         self.engine.view(features.signals(self.book))
+
+    def features_again(self) -> None:
+        """The same once customers' columns among the features were filled: rules may name them."""
+        columns = ", ".join(map(quote, records.inputs(self.book)))
+        self.engine.create(Stage("filled", "one customer", f"select {columns} from features"))
+        self.engine.create(features.over(self.book, "from filled"))
+        self.engine.drop("filled")
+        self.population()
 
     def population(self) -> None:
         """What is usual among the customers, or as it is given; a default where it is not."""

@@ -27,6 +27,7 @@ from nextbest.services.job import Job
 from nextbest.services.memory import Memory
 from nextbest.services.provenance import provenance, run_id_of
 from nextbest.services.reading import Reading
+from nextbest.services.summing import sum_up
 from nextbest.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ MOST_ROWS = 20_000
 class _Posted(Reading):
     """Reading of rows that stand in the engine's tables `posted <source>`, as text."""
 
-    def _rows_of(self, name: str) -> str:
+    def _rows_of(self, name: str, numbers: bool = False) -> str:
         source = self.book.model.business.sources[name]
         columns = tuple(source.columns)
         file = TableFile(name, Path("posted"), "posted", dict(zip(columns, columns, strict=True)), columns)
@@ -58,7 +59,7 @@ class _Posted(Reading):
     def _malformed(self, name: str) -> None:
         """Posted rows are split into cells as they come."""
 
-    def _nothing_left(self, name: str) -> None:
+    def nothing_left(self, name: str) -> None:
         """Of a file it would be an accident; one customer may have bought before the horizon only. The problems are told."""
 
 
@@ -144,17 +145,14 @@ class Online:
         if memory:
             reading.remembered = memory.consents(job)
         reading.customers()
-        others = [name for name in business.sources if name != business.customers]
-        for name in others:
-            reading.activity(name)
-            engine.create(features.cells(book, name))
         engine.create(features.left_alone(book, holdouts=memory is not None, erased_salt=memory.erased_salt if memory else ""))
+        sum_up(reading)
         engine.create(records.places(book))
         job.features()
         for forecast in self._forecasts:
             forecast.fill(reading)
         if self._forecasts:
-            job.features()  # again: rules may name what was filled
+            job.features_again()
         job.score()
         if memory and record:
             memory.reserve(job)

@@ -23,7 +23,8 @@ from nextbest.services.folder import written_whole
 from nextbest.services.model_files import CARD, STATE, Card, card_of, read_card, write_json
 from nextbest.services.moment import day_of
 from nextbest.services.progress import Progress, silent
-from nextbest.services.reading import Reading, read_customers
+from nextbest.services.reading import Reading
+from nextbest.services.summing import read_customers
 
 LEAST = 50
 """Customers who bought again, below which there is no rhythm to learn."""

@@ -1,6 +1,5 @@
 """Reading: the files of every source as typed tables, with each problem counted and each odd row kept aside."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +12,13 @@ import duckdb
 from nextbest.engines.base import Engine
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.files import Found, find, to_utf8
-from nextbest.plan import features, staging
+from nextbest.intake.files import Found, to_utf8
+from nextbest.plan import staging
 from nextbest.plan.cell import parsed
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.load import Loaded
 from nextbest.playbook.sources import Source
-from nextbest.services.progress import Progress
-from nextbest.settings import Settings
 
 _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
   cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
@@ -29,7 +26,7 @@ _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as s
 
 @dataclass
 class Reading:
-    """Makes the customers table and the activity tables, and beside them `rejects`: one row that was left out or is odd.
+    """Makes the customers table, the activity tables and `summed`, and beside them `rejects`: one row that was left out or is odd.
 
     `problems` counts what was found; `counts` says how many rows of each source were read and kept. `remembered`: the
     purposes whose consents stand in the engine's table of that name. `others`: tables beside the playbook's sources.
@@ -58,81 +55,99 @@ class Reading:
         """The customer's code, quoted."""
         return quote(self.book.code)
 
-    def _rows_of(self, name: str) -> str:
+    @property
+    def activity(self) -> list[str]:
+        """The playbook's sources but the customers."""
+        business = self.book.model.business
+        return [name for name in business.sources if name != business.customers]
+
+    def _numbers(self, name: str) -> bool:
+        """Whether the codes of all files of a table are whole numbers by their type."""
+        files = self.found.of(name)
+        return bool(files) and all(staging.has_numbers(self.sources[name], file) for file in files)
+
+    def _rows_of(self, name: str, numbers: bool = False) -> str:
         source = self.sources[name]
         if source.made_of and not self.found.of(name):
             return staging.codes_of(source, self.sources[source.made_of], self._rows_of(source.made_of))
         if not self.found.of(name):
             return staging.no_rows(source)
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
-        return "\nunion all by name\n".join(staging.read_rows(source, scan, file) for scan, file in self.engine.scan(files))
+        return "\nunion all by name\n".join(staging.read_rows(source, scan, file, numbers) for scan, file in self.engine.scan(files))
 
-    def _stage(self, name: str, staged: str, rows: str) -> None:
+    def _lean(self, name: str, rows: str) -> str:
         """The typed columns without what is only for rejects, so that none of it is computed."""
         raws = [staging.raw(column) for column in self.sources[name].columns]
-        lean = f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+        return f"select * exclude ({', '.join(raws)}, source_file) from ({rows})"
+
+    @contextmanager
+    def readable(self, name: str) -> Iterator[None]:
+        """What the engine cannot read of a table is told as a problem of its files. Raises DataError."""
         try:
-            self.engine.create(Stage(staged, "one row of the file", lean))
+            yield
         except duckdb.Error as error:
             # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
             what = f"the files cannot be read together ({type(error).__name__})"
             raise DataError([Problem(name, what, "export them again as UTF-8 CSV or Parquet, all of one kind")]) from error
 
+    def _stage(self, name: str, staged: str, rows: str) -> None:
+        with self.readable(name):
+            self.engine.create(Stage(staged, "one row of the file", self._lean(name, rows)))
+
     def customers(self) -> None:
         """One row per customer. Decides how codes are typed: whole numbers where all of them are."""
         name = self.book.model.business.customers
-        rows = staging.customers(self.book, self._rows_of(name), self.remembered)
-        staged = f"{name}_rows"
+        numbers, staged, code = self._numbers(name), f"{name}_rows", quote(self.sources[name].code)
+        written = self._rows_of(name, numbers)
+        rows = staging.customers(self.book, written, self.remembered, doubles=False)
         self._stage(name, staged, rows)
-        self.id_type = self.type_of(self.sources[name].code, staged)
+        [(read, doubles)] = self.engine.rows(f"select count(*), count({code}) - count(distinct {code}) from {quote(staged)}")
+        if doubles:
+            rows = staging.customers(self.book, written, self.remembered)
+            self._stage(name, staged, rows)
+        self.id_type = "bigint" if numbers else self.type_of(self.sources[name].code, staged)
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
-        [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
-        rejected = self._note(name, staged, rows)
+        self.tell(name, rows, read, self._counted(staged))
         if self.found.of(name) or not self.sources[name].made_of:
             self._malformed(name)
         else:
             drop_malformed(self.engine)  # they are told when the rows themselves are read
+
+    def activity_table(self, name: str) -> str:
+        """Make an activity table to be asked; returns a SELECT of its rows with what is only for rejects.
+
+        Text is read once and kept. Parquet is read anew by whoever asks: that takes less than keeping it.
+        """
+        numbers, customers = self._numbers(name), self.book.model.business.customers
+        rows = staging.activity(self.book, name, self._rows_of(name, numbers), customers, self.id_type, numbers)
+        lean = self._lean(name, rows)
+        if any(file.kind != "parquet" for file in self.found.of(name)):
+            self._stage(name, f"{name}_rows", rows)
+            self._malformed(name)
+            lean = f"select * from {quote(f'{name}_rows')}"
+        self.engine.view(Stage(name, "one row of the file", lean))
+        return rows
+
+    def tell(self, name: str, rows: str, read: int, found: Mapping[str, int], doubled: bool = False) -> None:
+        """Note the problems of a table of which `read` rows were read: how many rows have which, and the rows themselves.
+
+        `doubled`: of rows that stand again the hashes are in the table of that name.
+        """
+        rejected = sum(count for problem, count in found.items() if problem in staging.REJECTED)
+        for problem, count in sorted(found.items()):
+            self._problem(name, problem, count)
+        if found.keys() - ({staging.DOUBLE} if doubled else set()):
+            self._reject(name, f"select * from ({rows}) where problem is not null")
+        if doubled:
+            self._reject(name, staging.doubles(rows))
         self.counts[name] = {"read": read, "kept": read - rejected}
 
-    def activity(self, name: str) -> None:
-        """An activity table, rows that stand twice left out."""
-        rows = staging.activity(self.book, name, self._rows_of(name), self.book.model.business.customers, self.id_type)
-        self._stage(name, name, rows)
-        rejected = self._note(name, name, rows)
-        clean = f"row_hash is not null and (problem is null or not {staging.is_rejected()})"
-        [(read, doubles)] = self.engine.rows(
-            f"select count(*), count(*) filter ({clean}) - count(distinct row_hash) filter ({clean}) from {quote(name)}"
-        )
-        if doubles:
-            self._leave_out_doubles(name, rows, clean)
-            self._problem(name, "duplicate_row", doubles)
-        self._malformed(name)
-        self.counts[name] = {"read": read, "kept": read - rejected - doubles}
-        if read and rejected == read:
-            self._nothing_left(name)
-
-    def _nothing_left(self, name: str) -> None:
+    def nothing_left(self, name: str) -> None:
+        """Of a table no row can be used. Raises DataError."""
         found = [item for item in self.problems if item["table"] == name and not item["kept"]]
         why = ", ".join(f"{item['rows']} {item['problem']}" for item in found)
         fix = "; ".join(f"{item['problem']}: {item['advice']}" for item in found)
         raise DataError([Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
-
-    def features(self, progress: Progress, more: int = 0) -> int:
-        """Everything read and summed up: the tables `features` and `population`. `more`: steps that follow; returns how many there are."""
-        business = self.book.model.business
-        activity = [name for name in business.sources if name != business.customers]
-        steps = len(activity) + 2 + more
-        progress(f"reading {business.customers}", 1, steps)
-        self.customers()
-        self.engine.create(features.left_alone(self.book))
-        for place, name in enumerate(activity, 2):
-            progress(f"reading {name}", place, steps)
-            self.activity(name)
-            self.engine.create(features.cells(self.book, name))
-        progress("computing features", steps - more, steps)
-        self.engine.create(features.features(self.book))
-        self.engine.create(features.population(self.book))
-        return steps
 
     def listed(self) -> list[dict[str, Any]]:
         """The problems by table, the left out rows first."""
@@ -159,10 +174,9 @@ class Reading:
         select, staged = rows(self._rows_of(name)), f"{name}_rows"
         self._stage(name, staged, select)
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
-        rejected = self._note(name, staged, select)
+        self.tell(name, select, read, self._counted(staged))
         if self.found.of(name):
             self._malformed(name)
-        self.counts[name] = {"read": read, "kept": read - rejected}
 
     def type_of(self, code: str, staged: str) -> str:
         """How a table's codes are typed: whole numbers where all of them are."""
@@ -171,27 +185,8 @@ class Reading:
         [(whole,)] = self.engine.rows(f"select coalesce(bool_and({whole_codes}), false) from {quote(staged)} where {kept}")
         return "bigint" if whole else "varchar"
 
-    def _leave_out_doubles(self, name: str, rows: str, clean: str) -> None:
-        repeated = f"select row_hash, min(rowid) as first from {quote(name)} where {clean} group by 1 having count(*) > 1"
-        self.engine.create(Stage("doubled", "one row that stands more than once", repeated))
-        again = "row_hash in (select row_hash from doubled) and rowid not in (select first from doubled)"
-        self.engine.delete(name, f"{clean} and {again}")
-        self._reject(
-            name,
-            f"select *, 'duplicate_row' as problem_found from ({rows}) where {clean} and row_hash in (select row_hash from doubled) "
-            "qualify row_number() over (partition by row_hash) > 1",
-        )
-
-    def _note(self, name: str, staged: str, rows: str) -> int:
-        """Gather the problems of a staged table and keep the odd rows aside; returns how many rows are left out."""
-        rejected = 0
-        found = self.engine.rows(f"select problem, count(*) from {quote(staged)} where problem is not null group by 1 order by 1")
-        for problem, count in found:
-            rejected += count if problem in staging.REJECTED else 0
-            self._problem(name, problem, count)
-        if found:
-            self._reject(name, f"select *, problem as problem_found from ({rows}) where problem is not null")
-        return rejected
+    def _counted(self, staged: str) -> dict[str, int]:
+        return dict(self.engine.rows(f"select problem, count(*) from {quote(staged)} where problem is not null group by 1 order by 1"))
 
     def _problem(self, table: str, problem: str, count: int) -> None:
         kind, _, column = problem.partition(":")
@@ -200,10 +195,10 @@ class Reading:
         self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
 
     def _reject(self, name: str, select: str) -> None:
-        kept = " or ".join(f"problem_found like {text(kind + '%')}" for kind in staging.KEPT)
+        kept = " or ".join(f"problem like {text(kind + '%')}" for kind in staging.KEPT)
         part = (
             f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
-            f"cast(problem_found as varchar) as problem, {kept} as kept, "
+            f"cast(problem as varchar) as problem, {kept} as kept, "
             f"{staging.as_written(self.sources[name])} as row from ({select})"
         )
         self._add_rejects(part)
@@ -251,12 +246,3 @@ def latest_day(loaded: Loaded, found: Found, engine: DuckDBEngine, temp: Path) -
         raise UsageError([Problem("as-of", "no table has a date to take it from", "say --as-of 2025-08-31")])
     latest: date = max(days)
     return latest
-
-
-@contextmanager
-def read_customers(data: str | Path, book: Bound, progress: Progress) -> Iterator[Reading]:
-    """The tables of a folder, read up to `features` and `population`. Raises DataError."""
-    with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
-        reading = Reading(book, find(Path(data), {}, book.model.business.sources), engine, Path(temp))
-        reading.features(progress)
-        yield reading

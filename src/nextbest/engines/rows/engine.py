@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from nextbest.engines import arrow
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.engines.rows.asking import Asking
 from nextbest.engines.rows.expressions import Rows
@@ -21,7 +22,6 @@ from nextbest.settings import Settings
 MOST_PLANNED = 400
 _KEPT_OPTIMIZERS = {"expression_rewriter", "unused_columns", "common_subexpressions"}
 """What the optimiser may do to a plan. All else pays for many rows only, and makes plans that are harder to follow."""
-_KINDS = {"string": "varchar", "large_string": "varchar", "int64": "bigint", "double": "double", "bool": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,14 @@ class RowsEngine:
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a small table of Arrow's."""
-        if any(str(field.type) not in _KINDS for field in table.schema):
-            raise UnsupportedError("a table of Arrow's with nested columns")
-        self.fill(name, {field.name: _KINDS[str(field.type)] for field in table.schema}, table.to_pylist())
+        kinds = arrow.kinds_of(table.schema)
+        if kinds is None:
+            raise UnsupportedError("a table of Arrow's with columns of another kind")
+        self.fill(name, kinds, table.to_pylist())
+
+    def show(self, name: str, table: pa.Table) -> None:
+        """Let a small table of Arrow's be asked by a name."""
+        self.load(name, table)
 
     def fill(self, name: str, columns: dict[str, str], rows: Sequence[dict[str, Any]]) -> None:
         """Make a table of a few rows. `columns`: name → type; a column that a row lacks is null."""
