@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
+from nextbest.plan.ranking import FIRST
 from nextbest.playbook.bind import bound
 from nextbest.playbook.contact import ANSWERS, BUCKETS, DAY, DAYS, BoundExploration, bucket
 from nextbest.playbook.load import load
@@ -69,7 +70,10 @@ def in_sql(customers, moment=MOMENT, book=BOOK, beliefs=()):
         )
         believed = [[{"score": float(score), "error": float(error)} for score, error in beliefs]] * len(customers)
         rankings = [list(ranking) for _, _, ranking, _ in customers]
-        engine.load("scored", pa.table({"client_code": codes, "ranking": rankings, "beliefs": believed}))
+        ranks = {f"{offer.id}.rank": [rank_of(place, ranking) for ranking in rankings] for place, offer in enumerate(book.offers, 1)}
+        table = {"client_code": codes, FIRST: [ranking[0] for ranking in rankings], "beliefs": believed}
+        kinds = {name: pa.array(column, pa.int32()) for name, column in ranks.items()}
+        engine.load("scored", pa.table(table | kinds))
         for name, columns, place in (("history", HISTORY, 0), ("suppressions", SUPPRESSIONS, 1)):
             rows = [{"client_code": code, **row} for code, customer in zip(codes, customers, strict=True) for row in customer[place]]
             kinds = {"varchar": pa.string(), "bigint": pa.int64()}
@@ -80,6 +84,10 @@ def in_sql(customers, moment=MOMENT, book=BOOK, beliefs=()):
         rests = "list_transform(resting, lambda r: (r.place, r.rule))"
         found = engine.rows(f"select client_code, place, held_by, send_at, {rests}, chance, choices from contacted")
     return {code: (place, held, at, dict(resting or []), *drawn) for code, place, held, at, resting, *drawn in found}
+
+
+def rank_of(place, ranking):
+    return ranking.index(place) + 1 if place in ranking else None
 
 
 def window_is_full(times, at, seconds, most):

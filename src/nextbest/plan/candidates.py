@@ -1,6 +1,6 @@
 """From one wide row per customer to ranked offers, each with its verdict at every stage and why.
 
-Scores are computed in columns, all offers of a customer side by side, and ranked as a short list: twice as
+Scores are computed in columns, all offers of a customer side by side, and ranked there: twice as
 fast as one row per customer and offer. The rows are made only on the way out, as `decisions`.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from sqlglot import exp
 
 from nextbest.plan.features import holds, strength
+from nextbest.plan.ranking import FIRST, col, orders, place_of, ranks
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer
 from nextbest.rules.parse import Rule, cell
@@ -24,19 +25,21 @@ def scored(bound: Bound) -> Stage:
     select = f"{select},\n  {listing(first)}\nfrom signals"
     layers = (
         [item for offer in bound.offers for item in (*_limits(offer), _evidence(offer))],
-        [f"{_benefit(offer)} as {_col(offer, 'benefit')}" for offer in bound.offers],
-        [f"{_of(bound.propensity, offer)} as {_col(offer, 'propensity')}" for offer in bound.offers],
+        [f"{_benefit(offer)} as {col(offer, 'benefit')}" for offer in bound.offers],
+        [f"{_of(bound.propensity, offer)} as {col(offer, 'propensity')}" for offer in bound.offers],
         [
             item
             for offer in bound.offers
             for item in (
-                f"{_score(bound.score, offer)} as {_col(offer, 'score')}",
-                f"{_of(bound.confidence, offer)} as {_col(offer, 'confidence')}",
-                *([f"{_col(offer, 'propensity')} * {_col(offer, 'earned')} as {_col(offer, 'expected_profit')}"] if offer.margin else []),
+                f"{_score(bound.score, offer)} as {col(offer, 'score')}",
+                f"{_of(bound.confidence, offer)} as {col(offer, 'confidence')}",
+                *([f"{col(offer, 'propensity')} * {col(offer, 'earned')} as {col(offer, 'expected_profit')}"] if offer.margin else []),
             )
         ],
-        [f"{_strong(bound, offer)} as {_col(offer, 'strong')}" for offer in bound.offers],
-        [f"{_ranking(bound)} as ranking", *([f"{_beliefs(bound)} as beliefs"] if _draws(bound) else [])],
+        [f"{_strong(bound, offer)} as {col(offer, 'strong')}" for offer in bound.offers],
+        orders(bound),
+        [*ranks(bound), *([f"{_beliefs(bound)} as beliefs"] if _draws(bound) else [])],
+        [f"{place_of(bound, 1)} as {quote(FIRST)}"],
     )
     for layer in layers:
         if layer:
@@ -69,20 +72,16 @@ def decision_structs(bound: Bound) -> str:
     return listing([f"{{{struct}}}" for struct in structs])
 
 
-def verdict(offer: BoundOffer, place: int) -> str:
+def verdict(offer: BoundOffer) -> str:
     """SQL over scored: where an offer's path ended."""
     return (
-        f"case when not {_col(offer, 'eligible')} then 'ineligible' when not {_col(offer, 'applicable')} then 'held' "
-        f"when not {_col(offer, 'suitable')} then 'unsuitable' "
-        f"when not list_contains(ranking, {place}) then 'weak' else 'ranked' end"
+        f"case when not {col(offer, 'eligible')} then 'ineligible' when not {col(offer, 'applicable')} then 'held' "
+        f"when not {col(offer, 'suitable')} then 'unsuitable' "
+        f"when {col(offer, 'rank')} is null then 'weak' else 'ranked' end"
     )
 
 
 VERDICTS = ("ineligible", "held", "unsuitable", "weak", "ranked")
-
-
-def _col(offer: BoundOffer, name: str) -> str:
-    return quote(f"{offer.id}.{name}")
 
 
 def _of(rule: Rule, offer: BoundOffer) -> str:
@@ -113,28 +112,28 @@ def _money(expression: str) -> str:
 def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
     held = holds(offer.called) if OWNED in bound.customer_columns else "false"
     items = [
-        f"{_all(offer.eligible)} as {_col(offer, 'eligible')}",
-        f"not {held} as {_col(offer, 'applicable')}",
-        f"{_all(offer.suitable)} as {_col(offer, 'suitable')}",
-        f"{_failed(offer.eligible)} as {_col(offer, 'eligibility_failed')}",
-        f"{_failed(offer.suitable)} as {_col(offer, 'suitability_failed')}",
+        f"{_all(offer.eligible)} as {col(offer, 'eligible')}",
+        f"not {held} as {col(offer, 'applicable')}",
+        f"{_all(offer.suitable)} as {col(offer, 'suitable')}",
+        f"{_failed(offer.eligible)} as {col(offer, 'eligibility_failed')}",
+        f"{_failed(offer.suitable)} as {col(offer, 'suitability_failed')}",
     ]
     rules = [rule for rule in (bound.score, bound.propensity, bound.uncertainty) if rule]
     named = {column.name for rule in rules for column in tree(rule).find_all(exp.Column)}
     for name, rule in (("learned", offer.learned), ("learned_error", offer.learned_error)):
         if name in named:
-            items.append(f"cast({sql(rule, 'duckdb') if rule else 'null'} as double) as {_col(offer, name)}")
+            items.append(f"cast({sql(rule, 'duckdb') if rule else 'null'} as double) as {col(offer, name)}")
     if "typical" in named:
-        items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {_col(offer, 'typical')}")
+        items.append(f"cast({_typical(bound, offer) or 'false'} as double) as {col(offer, 'typical')}")
     if "gap" in named or bound.model.business.gap:
-        items.append(f"cast({gap(bound, offer)} as double) as {_col(offer, 'gap')}")
-    items += [f"{_money(sql(rule, 'duckdb'))} as {_col(offer, f'term.{name}')}" for name, rule in offer.terms.items()]
+        items.append(f"cast({gap(bound, offer)} as double) as {col(offer, 'gap')}")
+    items += [f"{_money(sql(rule, 'duckdb'))} as {col(offer, f'term.{name}')}" for name, rule in offer.terms.items()]
     if offer.cap:
-        items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {_col(offer, 'most')}")
+        items.append(f"cast({sql(offer.cap, 'duckdb')} as double) as {col(offer, 'most')}")
     if offer.today:
-        items.append(f"{_money(sql(offer.today, 'duckdb'))} as {_col(offer, 'now')}")
+        items.append(f"{_money(sql(offer.today, 'duckdb'))} as {col(offer, 'now')}")
     if offer.margin:
-        items.append(f"cast(({sql(offer.margin, 'duckdb')}) - ({sql(offer.cost, 'duckdb')}) as double) as {_col(offer, 'earned')}")
+        items.append(f"cast(({sql(offer.margin, 'duckdb')}) - ({sql(offer.cost, 'duckdb')}) as double) as {col(offer, 'earned')}")
     return items
 
 
@@ -154,12 +153,12 @@ def _own_signals(bound: Bound) -> list[str]:
 
 def _signal(offer: BoundOffer, name: str) -> str:
     """The column of scored that holds a signal's strength for the offer."""
-    return _col(offer, f"signal.{name}") if name in offer.own_signals else quote(name)
+    return col(offer, f"signal.{name}") if name in offer.own_signals else quote(name)
 
 
 def _evidence(offer: BoundOffer) -> str:
     points = [f"{weight} * {_signal(offer, name)}" for name, weight in offer.model.evidence.signals.items()]
-    return f"cast({' + '.join([str(offer.model.evidence.prior), *points])} as double) as {_col(offer, 'evidence')}"
+    return f"cast({' + '.join([str(offer.model.evidence.prior), *points])} as double) as {col(offer, 'evidence')}"
 
 
 def _all(rules: Mapping[str, Rule]) -> str:
@@ -173,16 +172,16 @@ def _failed(rules: Mapping[str, Rule]) -> str:
 
 def _limits(offer: BoundOffer) -> list[str]:
     """What the cap takes off, and what the customer gets today, so that the terms add up to the benefit."""
-    total = " + ".join(_col(offer, f"term.{name}") for name in offer.terms) or "0"
+    total = " + ".join(col(offer, f"term.{name}") for name in offer.terms) or "0"
     items = []
     over = "0"
     if offer.cap:
-        over = _money(f"least(0, {_col(offer, 'most')} - cast({total} as double))")
-        items.append(f"{over} as {_col(offer, 'term.cap')}")
+        over = _money(f"least(0, {col(offer, 'most')} - cast({total} as double))")
+        items.append(f"{over} as {col(offer, 'term.cap')}")
     if offer.today:
         gained = f"greatest(0, {total} + {over})"
-        already = f"-least(greatest({_col(offer, 'now')}, 0), {gained})"
-        items.append(f"{_money(already)} as {_col(offer, 'term.today')}")
+        already = f"-least(greatest({col(offer, 'now')}, 0), {gained})"
+        items.append(f"{_money(already)} as {col(offer, 'term.today')}")
     return items
 
 
@@ -191,27 +190,23 @@ def _terms(offer: BoundOffer) -> list[str]:
 
 
 def _benefit(offer: BoundOffer) -> str:
-    total = " + ".join(_col(offer, f"term.{name}") for name in _terms(offer)) or "0"
+    total = " + ".join(col(offer, f"term.{name}") for name in _terms(offer)) or "0"
     return f"cast({total} as decimal(18, 2))"
 
 
 def _strong(bound: Bound, offer: BoundOffer) -> str:
     contact = bound.contact
     conditions = [
-        f"{_col(offer, 'confidence')} >= {contact.minimum_confidence}",
-        f"{_col(offer, 'benefit')} >= {contact.minimum_benefit}",
+        f"{col(offer, 'confidence')} >= {contact.minimum_confidence}",
+        f"{col(offer, 'benefit')} >= {contact.minimum_benefit}",
     ]
     if contact.minimum_profit is not None and offer.margin:
-        conditions.append(f"coalesce({_col(offer, 'expected_profit')} >= {contact.minimum_profit}, true)")
+        conditions.append(f"coalesce({col(offer, 'expected_profit')} >= {contact.minimum_profit}, true)")
     return f"({' and '.join(conditions)})"
 
 
-def _open(offer: BoundOffer, *stages: str) -> str:
-    return " and ".join(_col(offer, name) for name in ("eligible", "applicable", "suitable", *stages))
-
-
 def _score(rule: Rule, offer: BoundOffer) -> str:
-    expression = _of(rule, offer).replace(_col(offer, "benefit"), f"cast({_col(offer, 'benefit')} as double)")
+    expression = _of(rule, offer).replace(col(offer, "benefit"), f"cast({col(offer, 'benefit')} as double)")
     return f"cast({expression} as double)"
 
 
@@ -223,24 +218,8 @@ def _beliefs(bound: Bound) -> str:
     """A list by place: the score of each offer and its standard error."""
     assert bound.uncertainty is not None  # told where the playbook is bound
     errors = ((offer, f"greatest(coalesce({_score(bound.uncertainty, offer)}, 0), 0)") for offer in bound.offers)
-    each = (f"{{'score': {_col(offer, 'score')}, 'error': {error}}}" for offer, error in errors)
+    each = (f"{{'score': {col(offer, 'score')}, 'error': {error}}}" for offer, error in errors)
     return f"[{', '.join(each)}]"
-
-
-def _ranking(bound: Bound) -> str:
-    """Places of the open offers from best to worst. Equal scores stand in the playbook's order.
-
-    A customer with none gets the fallback, weak as it may be, where it is open to them.
-    """
-    scores = ", ".join(
-        f"{{'s': case when {_open(offer, 'strong')} then -{_col(offer, 'score')} end, 'place': {place}}}"
-        for place, offer in enumerate(bound.offers, 1)
-    )
-    ranked = f"list_transform(list_sort(list_filter([{scores}], lambda x: x.s is not null)), lambda x: x.place)"
-    for place, offer in enumerate(bound.offers, 1):
-        if offer.id == bound.model.contact.fallback:
-            return f"case when len({ranked}) = 0 and {_open(offer)} then [{place}] else {ranked} end"
-    return ranked
 
 
 def _records(bound: Bound) -> list[dict[str, str]]:
@@ -261,25 +240,23 @@ def _records(bound: Bound) -> list[dict[str, str]]:
 
 def _record(bound: Bound, offer: BoundOffer, place: int, language: str, kinds: dict[str, str]) -> dict[str, str]:
     by_weight = sorted(offer.model.evidence.signals.items(), key=lambda item: -item[1])
-    terms = {name: _col(offer, f"term.{name}") for name in _terms(offer)}
+    terms = {name: col(offer, f"term.{name}") for name in _terms(offer)}
     points = {name: f"cast({weight} * {_signal(offer, name)} as float)" for name, weight in by_weight}
     return {
         "offer": f"cast({text(offer.id)} as {kinds['offer']})",
         "product": f"cast({text(offer.model.name[language])} as {kinds['product']})",
-        "rank": f"nullif(list_position(ranking, {place}), 0)",
-        "recommended": f"coalesce(list_position(ranking, {place}) between 1 and {bound.model.business.top}, false)",
-        "confidence": _col(offer, "confidence"),
-        "score": _col(offer, "score"),
-        "verdict": f"cast({verdict(offer, place)} as {kinds['verdict']})",
-        **{
-            name: _col(offer, name) for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed")
-        },
+        "rank": col(offer, "rank"),
+        "recommended": f"coalesce({col(offer, 'rank')} <= {bound.model.business.top}, false)",
+        "confidence": col(offer, "confidence"),
+        "score": col(offer, "score"),
+        "verdict": f"cast({verdict(offer)} as {kinds['verdict']})",
+        **{name: col(offer, name) for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed")},
         "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
-        "benefit": _col(offer, "benefit"),
+        "benefit": col(offer, "benefit"),
         "benefit_terms": _named("term", kinds["term"], "amount", terms),
-        "propensity": _col(offer, "propensity"),
-        "expected_profit": _col(offer, "expected_profit") if offer.margin else "cast(null as double)",
-        "evidence": _col(offer, "evidence"),
+        "propensity": col(offer, "propensity"),
+        "expected_profit": col(offer, "expected_profit") if offer.margin else "cast(null as double)",
+        "evidence": col(offer, "evidence"),
         "evidence_terms": _named("signal", kinds["signal"], "points", points),
         "reasons": _reasons(bound, offer, [name for name, weight in by_weight if weight > 0], language),
     }
@@ -294,10 +271,10 @@ def _reasons(bound: Bound, offer: BoundOffer, signals: list[str], language: str)
         if offer.id in segment.offers
     ]
     if says := bound.model.business.gap:
-        said.append(f"case when {_col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', offer.model.category))} end")
+        said.append(f"case when {col(offer, 'gap')} = 1 then {text(says[language].replace('{category}', offer.model.category))} end")
     reasons = f"concat_ws('; ', {', '.join(said)})" if said else "''"
     if offer.learned:  # evidence that changes nothing beside a forecast is no reason
-        reasons = f"case when {_col(offer, 'propensity')} <> {_of(_more_evidence(bound), offer)} then {reasons} else '' end"
+        reasons = f"case when {col(offer, 'propensity')} <> {_of(_more_evidence(bound), offer)} then {reasons} else '' end"
     return reasons
 
 

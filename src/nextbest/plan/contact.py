@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nextbest.plan.exploration import drawn, with_chances
+from nextbest.plan.ranking import FIRST, best, col
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.playbook.contact import ANSWERS, BUCKETS, BoundCap, BoundCoolOff, BoundHoldout
@@ -126,7 +127,7 @@ def contacted(bound: Bound, moments: Moments, explore: int | None) -> Stage:
         f"coalesce({sql(rule, 'duckdb')}, false) as {allowed[n]}" for n, rule in bound.contact.purposes.items() if rule and n in allowed
     ]
     rest = "list_contains(coalesce(list_transform(resting, lambda r: r.place), []), x)"
-    free = f"list_filter(ranking, lambda x: {_may(bound, allowed, 'x')} and not {rest})"
+    free = f"list_filter({best(bound, len(bound.offers))}, lambda x: {_may(bound, allowed, 'x')} and not {rest})"
     anyone = " and ".join(["resting is null", *allowed.values()])
     lanes = dict.fromkeys(lane_of(bound, offer) for offer in bound.offers)
     at = " ".join(
@@ -138,20 +139,22 @@ def contacted(bound: Bound, moments: Moments, explore: int | None) -> Stage:
     pick, chance, among = "1", "1.0::double", tried.among if tried else 1
     if tried:  # at every moment anew: what is free may follow from what an earlier draw chose, and the same draw would not be by chance
         pick, chance = drawn(f"{drawn_place(f'{tried.salt}:{explore}', key)} / {BUCKETS}"), "chances[list_position(choices, place)]"
-    scores = ["s.ranking", *(["s.beliefs"] if tried and tried.draw == "thompson" else [])]
+    scores = [f"s.{quote(FIRST)}", *(f"s.{col(offer, 'rank')}" for offer in bound.offers)]
+    scores += ["s.beliefs"] if tried and tried.draw == "thompson" else []
     at_lanes = [f"{moment_of(bound, lane, moments)} as {quote(f'at.{lane}')}" for lane in lanes]
     source = (
         f"select {listing([key, *scores, 'h.resting', *rules, *at_lanes])}\n"
-        f"from scored as s join features using ({key}) left join holding as h using ({key})\nwhere len(s.ranking) > 0"
+        f"from scored as s join features using ({key}) left join holding as h using ({key})\nwhere s.{quote(FIRST)} is not null"
     )
-    rested = "list_filter(resting, lambda r: r.place = ranking[1])[1].rule"
-    chosen = f"select *, (case when {anyone} then ranking else {free} end)[:{among}] as choices from (\n{source})"
+    rested = f"list_filter(resting, lambda r: r.place = {quote(FIRST)})[1].rule"
+    first = f"[{quote(FIRST)}]" if among == 1 else best(bound, among)
+    chosen = f"select *, (case when {anyone} then {first} else {free} end)[:{among}] as choices from (\n{source})"
     return Stage(
         "contacted",
         "one customer with a ranked offer",
         f"""select {key}, place, resting, held_by, case {at} end as send_at, {chance} as chance, choices
-from (select *, coalesce(choices[{pick}], ranking[1]) as place,
-    case when len(choices) > 0 then null when not {_may(bound, allowed, "ranking[1]")} then 'consent' else {rested} end as held_by
+from (select *, coalesce(choices[{pick}], {quote(FIRST)}) as place,
+    case when len(choices) > 0 then null when not {_may(bound, allowed, quote(FIRST))} then 'consent' else {rested} end as held_by
   from ({with_chances(tried, chosen, len(bound.offers)) if tried else chosen}))""",
     )
 

@@ -126,10 +126,10 @@ def _verdict(offer: BoundOffer, place: int) -> str:
         return f"s.{quote(f'{offer.id}.{name}')}"
 
     failed = f"concat_ws(' ', nullif({col('eligibility_failed')}, ''), nullif({col('suitability_failed')}, ''))"
-    rank = _number(f"nullif(list_position(s.ranking, {place}), 0)")
+    rank = _number(col("rank"))
     held = f"case when c.resting is not null then {_word(f'list_filter(c.resting, lambda r: r.place = {place})[1].rule')} else 'null' end"
     values = [
-        text('["'), verdict(offer, place), text('","'), failed, text('",'), _number(col("benefit")), "','",
+        text('["'), verdict(offer), text('","'), failed, text('",'), _number(col("benefit")), "','",
         _number(f"cast({col('propensity')} as decimal(9, 6))"), "','", rank, "','", held, "']'",
     ]  # fmt: skip
     return ", ".join(values)

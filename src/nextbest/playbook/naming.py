@@ -26,6 +26,7 @@ RESERVED = frozenset(
         "events",
         "everyone",
         "features",
+        "filled",
         "forecast",
         "forecast_part",
         "forgotten",
@@ -51,7 +52,9 @@ RESERVED = frozenset(
         "shaped",
         "shapes",
         "signals",
+        "summed",
         "suppressions",
+        "turn",
     ]
 )
 """The stages' own tables: no source may have such a name."""

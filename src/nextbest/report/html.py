@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nextbest.engines.base import Engine
 from nextbest.measure.randomisation import ALARM, mismatch
 from nextbest.messages.facts import PERIODS
+from nextbest.plan.ranking import FIRST, col
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 
@@ -69,17 +70,13 @@ def _name(book: Bound, offer: BoundOffer) -> str:
     return offer.model.name[book.model.business.languages[0]]
 
 
-def _col(offer: BoundOffer, name: str) -> str:
-    return quote(f"{offer.id}.{name}")
-
-
 def _offers(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     """Per offer: how many get it first, their median benefit and confidence."""
     total = engine.rows("select greatest(count(*), 1) from addressed")[0][0]
     found = []
     for place, offer in enumerate(book.offers, 1):
         [(count, benefit)] = engine.rows(
-            f"select count(*), coalesce(median({_col(offer, 'benefit')}), 0) from scored where ranking[1] = {place}"
+            f"select count(*), coalesce(median({col(offer, 'benefit')}), 0) from scored where {quote(FIRST)} = {place}"
         )
         found.append(
             {"name": _name(book, offer), "count": count, "benefit": number(float(benefit)), "percent": round(100 * count / total, 1)}
@@ -95,7 +92,7 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
     column = book.model.business.group
     if column is None:
         return {"column": None, "rows": []}
-    counted = ", ".join(f"count(*) filter (ranking[1] = {place})" for place in range(1, len(book.offers) + 1))
+    counted = ", ".join(f"count(*) filter ({quote(FIRST)} = {place})" for place in range(1, len(book.offers) + 1))
     rows = engine.rows(
         f"select coalesce({quote(column)}, '?'), {counted} from features join scored using (" + quote(book.code) + ") group by 1 order by 1"
     )
@@ -110,8 +107,8 @@ def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     """Per offer: at which stage its candidates stopped, and how many were ranked."""
     found = []
     for offer in book.offers:
-        eligible, applicable, suitable = (_col(offer, name) for name in ("eligible", "applicable", "suitable"))
-        strong = _col(offer, "strong")
+        eligible, applicable, suitable = (col(offer, name) for name in ("eligible", "applicable", "suitable"))
+        strong = col(offer, "strong")
         [(total, ineligible, held, unsuitable, weak)] = engine.rows(
             f"select greatest(count(*), 1), count(*) filter (not {eligible}), count(*) filter ({eligible} and not {applicable}), "
             f"count(*) filter ({eligible} and {applicable} and not {suitable}), "
@@ -168,8 +165,8 @@ def _holdouts(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _first_confidence(book: Bound) -> str:
-    propensities = " ".join(f"when {place} then {_col(offer, 'propensity')}" for place, offer in enumerate(book.offers, 1))
-    return f"select 100 * case ranking[1] {propensities} end from scored where len(ranking) > 0"
+    propensities = " ".join(f"when {place} then {col(offer, 'propensity')}" for place, offer in enumerate(book.offers, 1))
+    return f"select 100 * case {quote(FIRST)} {propensities} end from scored where {quote(FIRST)} is not null"
 
 
 def _bounds(engine: Engine) -> tuple[int, int]:
