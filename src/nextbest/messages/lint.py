@@ -44,9 +44,10 @@ def by_shape(playbook: Playbook, language: str, channel: str, column: str) -> st
     return _failed(_checks(rules, column), column)
 
 
-def without_digits(column: str) -> str:
-    """SQL: a text with every digit as 0."""
-    return f"translate({column}, '123456789', '000000000')"
+def in_part(playbook: Playbook, language: str, channel: str, column: str) -> str:
+    """SQL: whether a part of a text alone breaks a rule, of those that a part can break."""
+    rules = (rule.model_copy(update={"require": None}) for rule in rules_of(playbook, language, channel).values())
+    return " or ".join(found for rule in rules if (found := breaks(rule, column))) or "false"
 
 
 def _names_digits(rule: LintRule) -> bool:

@@ -1,5 +1,7 @@
 """How a fact is written in a voice: money, numbers, percents, counted words, category names."""
 
+from collections.abc import Callable
+
 from sqlglot import exp, parse_one
 
 from nextbest.plan.stage import text
@@ -17,31 +19,66 @@ def forms(voice: Voice) -> set[str]:
     return {*FORMS, *voice.words, *voice.labels}
 
 
-def written(bound: Bound, language: str, channel: Channel, form: str, value: str) -> str:
-    """SQL text of `value` (SQL of a number or a name) in the form; null stays null."""
-    voice = bound.model.voices[language]
-    if form == "text":
-        return value
-    if form in voice.labels:
-        branches = " ".join(f"when {text(key)} then {text(label)}" for key, label in voice.labels[form].items())
-        return f"case {value} {branches} end"
-    if form == "percent":
-        return _decimals(voice, f"cast(round({value} * 100, 2) as decimal(18, 2))") + " || '%'"
-    whole = f"cast(round({value}) as bigint)"
-    number = f"replace(format('{{:,}}', {whole}), ',', {text(voice.thousands)})"
-    if form == "money":
-        return f"{number} || {text(NBSP + channel.sign)}"
-    if form == "number":
-        return number
-    return f"{number} || {text(NBSP)} || {_plural(bound.plurals[language], voice.words[form], whole)}"
+class Written:
+    """One form in a voice on a channel, as SQL over `value`: a whole number, or for percents and words the fact's own value.
+
+    Null stays null.
+    """
+
+    def __init__(self, bound: Bound, language: str, channel: Channel, form: str):
+        self.voice, self.form, self.sign = bound.model.voices[language], form, channel.sign
+        self.plural = bound.plurals[language]
+
+    @property
+    def whole(self) -> bool:
+        """Whether what is written is a whole number, alone or with a sign or a word: its length is known before it is written."""
+        return self.form in ("money", "number") or (self.form in self.voice.words and self.form not in self.voice.labels)
+
+    def value(self, fact: str) -> str:
+        """SQL: the value of a fact, to be written."""
+        return f"cast(round({fact}) as bigint)" if self.whole else fact
+
+    def text(self, value: str) -> str:
+        """SQL: the text."""
+        if self.form == "text":
+            return value
+        if self.form in self.voice.labels:
+            branches = " ".join(f"when {text(key)} then {text(label)}" for key, label in self.voice.labels[self.form].items())
+            return f"case {value} {branches} end"
+        if self.form == "percent":
+            number = f"cast(cast(round({value} * 100, 2) as decimal(18, 2)) as varchar)"
+            return f"replace(regexp_replace({number}, '\\.?0+$', ''), '.', {text(self.voice.decimal)}) || '%'"
+        number = f"replace(format('{{:,}}', {value}), ',', {text(self.voice.thousands)})"
+        return f"{number} || {self._after(value, lambda word: text(word))}" if self._has_more else number
+
+    def size(self, value: str, digits: str) -> str:
+        """SQL: how many characters the text has. `digits`: of a whole number, how many it has with its sign."""
+        if not self.whole:
+            return f"length({self.text(value)})"
+        apart = f" + {len(self.voice.thousands)} * (({digits} - 1 - cast({value} < 0 as integer)) // 3)" if self.voice.thousands else ""
+        more = f" + {self._after(value, lambda word: str(len(word)))}" if self._has_more else ""
+        return f"{digits}{apart}{more}"
+
+    def shape(self, value: str, size: str) -> str:
+        """SQL: the same for all texts that differ in nothing but which digits stand where. `size`: how many characters it has."""
+        if not self.whole:
+            return self.text(value)
+        which = f" + 1000 * {_which(self.plural, value)}" if self.form in self.voice.words else ""
+        return f"case when {value} < 0 then -1 else 1 end * ({size}{which})"
+
+    @property
+    def _has_more(self) -> bool:
+        return self.form != "number"
+
+    def _after(self, value: str, said: Callable[[str], str]) -> str:
+        """SQL: what stands after the number, the sign or the word that goes with it."""
+        if self.form == "money":
+            return said(NBSP + self.sign)
+        branches = " ".join(f"when {place} then {said(NBSP + word)}" for place, word in enumerate(self.voice.words[self.form], 1))
+        return f"case {_which(self.plural, value)} {branches} end"
 
 
-def _decimals(voice: Voice, value: str) -> str:
-    return f"replace(regexp_replace(cast({value} as varchar), '\\.?0+$', ''), '.', {text(voice.decimal)})"
-
-
-def _plural(rule: Rule, words: list[str], number: str) -> str:
+def _which(rule: Rule, number: str) -> str:
+    """SQL: which of a word's forms goes with a number."""
     counted = exp.paren(parse_one(number, dialect="duckdb"))
-    which = tree(rule).transform(lambda node: counted.copy() if isinstance(node, exp.Column) else node)
-    branches = " ".join(f"when {place} then {text(word)}" for place, word in enumerate(words, 1))
-    return f"case {which.sql(dialect='duckdb')} {branches} end"
+    return tree(rule).transform(lambda node: counted.copy() if isinstance(node, exp.Column) else node).sql(dialect="duckdb")

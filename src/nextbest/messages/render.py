@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from nextbest.messages import lint
 from nextbest.messages.facts import PERIODS, periods
-from nextbest.messages.locale import written
+from nextbest.messages.locale import Written
 from nextbest.messages.template import GREET, MONTH, concatenation, length, names
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
@@ -19,26 +19,6 @@ from nextbest.rules.parse import Rule
 from nextbest.rules.render import tree
 
 PARTS = ("observe", "help", "act")
-NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
-"""A name fit to greet by: letters, apostrophes and hyphens, at most three words."""
-
-
-@once
-def addressed(bound: Bound) -> Stage:
-    """Who gets a message of which offer, in which language. Grain: one customer with a first offer."""
-    business = bound.model.business
-    key = quote(bound.code)
-    spoken = ", ".join(text(language) for language in business.languages)
-    language = f"case when lower(language) in ({spoken}) then lower(language) else {text(business.languages[0])} end"
-    if "language" not in bound.customer_columns:
-        language = text(business.languages[0])
-    return Stage(
-        "addressed",
-        "one customer with a first offer",
-        f"select {key}, place, {language} as language, held_by is null as allowed, false as nameless, cast([] as integer[]) as tried\n"
-        f"from contacted join features using ({key})",
-        "addressing",
-    )
 
 
 def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
@@ -47,146 +27,214 @@ def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
     return list(product(observe, help, act))
 
 
-def _uses(offer: BoundOffer, language: str, fact: str) -> list[int]:
-    """The choices of treatment that state a fact."""
-    return [
-        choice
-        for choice, places in enumerate(combinations(offer), 1)
-        if any(fact in names(offer.parts[part][index].text.get(language, "")) for part, index in zip(PARTS, places, strict=True))
-    ]
-
-
 @once
-def texts(bound: Bound, place: int, language: str, source: str = "addressed") -> str:
-    """A SELECT that writes the message of one offer in one language for all customers it is for.
+def texts(bound: Bound, place: int, language: str, source: str = "greeted") -> str:
+    """A SELECT that writes the message of one offer in one language for all customers of `source` it is for.
 
-    Columns: the customer's code, offer, language, treatment (e.g. `observe-1 help-2 act-1`), message, greet,
-    facts (each as it is written in the text), choice. The message is null where no treatment is true, fits and
-    is not yet tried.
+    Columns: the customer's code, place, language, greet, words, tried, choice, offer, treatment (e.g. `observe-1 help-2 act-1`), message,
+    facts (each as it is written in the text), shape. The message is null where no treatment is true, fits and is not yet tried.
+
+    A wording's length is known from its facts' before anything is written: only what is chosen is.
     """
-    offer = bound.offers[place - 1]
-    channel = bound.model.channels[bound.model.business.channel]
-    key = quote(bound.code)
-    used = [
-        name for name in offer.facts if any(name in names(option.text.get(language, "")) for part in PARTS for option in offer.parts[part])
-    ]
-    here = _offer_columns(offer)
-    values = [f"{_over(offer.facts[name], here)} as {quote(f'v.{name}')}" for name in used]
-    conditions = [
-        f"{_over(option.when, here)} as {quote(f'when.{part}{index}')}"
-        for part in PARTS
-        for index, option in enumerate(offer.parts[part])
-        if option.when is not None and language in option.text
-    ]
-    greeting = "name" in bound.customer_columns
-    select = f"""select {key}, a.tried, a.nameless, {"f.name" if greeting else "null as name"}
-  {"".join(f",{chr(10)}  {item}" for item in [*values, *conditions])}
-from {source} as a join features as f using ({key}) join scored as s using ({key})
-where a.place = {place} and a.language = {text(language)} and a.allowed"""
-    voice = bound.model.voices[language]
-    month = voice.months[last_month(bound.as_of).start.month - 1]
-    facts = [
-        f"{written(bound, language, channel, offer.model.messages.facts[name].form, quote(f'v.{name}'))} as {quote(f'f.{name}')}"
-        for name in used
-    ]
-    calm_name = f"case when name = upper(name) then {_title('name')} else name end"
-    greet = f"case when not nameless and length(name) <= 30 and regexp_matches(name, {text(NAME)}) then {calm_name} || ', ' else '' end"
-    select = f"select *,\n  {listing([f'{greet} as greet', *facts])}\nfrom ({select})"
-    columns = {GREET: "greet", MONTH: text(month), **{name: quote(f"f.{name}") for name in used}}
-    sizes = [f"length({columns[name]}) as {quote(f'size.{name}')}" for name in (GREET, *used)]
-    select = f"select *,\n  {listing(sizes)}\nfrom ({select})"
-    longs = {GREET: quote(f"size.{GREET}"), MONTH: str(len(month)), **{name: quote(f"size.{name}") for name in used}}
-    lengths = []  # a text is put together once it is chosen: its length is that of its pieces
-    for part in PARTS:
-        for index, option in enumerate(offer.parts[part]):
-            wording = option.text.get(language)
-            long = "cast(null as bigint)" if wording is None else length(wording, longs)
-            if wording is not None and option.when is not None:
-                long = f"case when {quote(f'when.{part}{index}')} then {long} end"
-            lengths.append(f"{long} as {quote(f'length.{part}{index}')}")
-    select = f"select *,\n  {listing(lengths)}\nfrom ({select})"
-    fewest, most = channel.length
-    fits, treatments = [], []
-    chosen: dict[tuple[str, int], list[str]] = {}
-    for choice, places in enumerate(combinations(offer), 1):
-        long = " + ".join(quote(f"length.{part}{index}") for part, index in zip(PARTS, places, strict=True))
-        fits.append(f"when {long} + 2 between {fewest} and {most} and not list_contains(tried, {choice}) then {choice}")
-        label = " ".join(f"{part}-{index + 1}" for part, index in zip(PARTS, places, strict=True))
-        treatments.append(f"when {choice} then {text(label)}")
-        for part, index in zip(PARTS, places, strict=True):
-            chosen.setdefault((part, index), []).append(str(choice))
-    select = f"select *, case {' '.join(fits)} end as choice\nfrom ({select})"
-    said = []
-    for part in PARTS:
-        whens = [
-            f"when choice in ({', '.join(chosen[part, index])}) then {concatenation(option.text[language], columns)}"
-            for index, option in enumerate(offer.parts[part])
+    return _Texts(bound, place, language, source).select()
+
+
+class _Texts:
+    """One offer in one language, layer by layer: values, lengths, the choice, the text."""
+
+    def __init__(self, bound: Bound, place: int, language: str, source: str):
+        self.bound, self.place, self.language, self.source = bound, place, language, source
+        self.offer = bound.offers[place - 1]
+        self.channel = bound.model.channels[bound.model.business.channel]
+        month = bound.model.voices[language].months[last_month(bound.as_of).start.month - 1]
+        self.wordings = {
+            (part, index): option.text[language].replace(f"{{{MONTH}}}", month)
+            for part in PARTS
+            for index, option in enumerate(self.offer.parts[part])
             if language in option.text
-        ]
-        said.append(f"case {' '.join(whens)} end" if whens else "cast(null as varchar)")
-    select = f"select *, {' || chr(32) || '.join(said)} as joined\nfrom ({select})"
-    select = f"select *, upper(joined[1]) || joined[2:] as message\nfrom ({select})"
-    kind = f"enum({', '.join(text(period) for period in PERIODS)})"
-    stated = ", ".join(
-        f"case when choice in ({', '.join(map(str, uses))}) then {{'fact': {text(name)}, 'shown': {quote(f'f.{name}')}, "
-        f"'period': cast({text(min(periods(bound, offer.facts[name])))} as {kind})}} end"
-        for name in used
-        if (uses := _uses(offer, language, name))
-    )
-    none = f"cast(null as struct(fact varchar, shown varchar, period {kind})[])"
-    shown = f"list_filter([{stated}], lambda x: x is not null)" if stated else none
-    return f"""select {key}, {place} as place, {text(offer.id)} as offer, {text(language)} as language, tried, nameless, choice,
-  case choice {" ".join(treatments)} end as treatment, message,
-  case when message is not null then {shown} end as facts, greet
-from ({select})"""
+        }
+        stated = {name for wording in self.wordings.values() for name in names(wording)}
+        self.forms = {
+            name: Written(bound, language, self.channel, self.offer.model.messages.facts[name].form)
+            for name in self.offer.facts
+            if name in stated
+        }
+        self.ways = {part: len(self.offer.parts[part]) for part in PARTS}
+
+    def select(self) -> str:
+        select = self._values()
+        layers = (self._digits(), self._sizes(), self._lengths(), self._choice(), self._parts(), self._written(), self._joined())
+        for layer in layers:
+            select = f"select *,\n  {listing(layer)}\nfrom (\n{select})" if layer else select
+        labels = (" ".join(f"{part}-{n + 1}" for part, n in zip(PARTS, places, strict=True)) for places in combinations(self.offer))
+        treatments = " ".join(f"when {choice} then {text(label)}" for choice, label in enumerate(labels, 1))
+        columns = {
+            "place": str(self.place),
+            "language": text(self.language),
+            **{name: name for name in ("greet", "words", "tried", "choice")},
+            "offer": text(self.offer.id),
+            "treatment": f"case choice {treatments} end",
+            "message": self._message(),
+            "facts": self._facts(),
+            "shape": self._shape(),
+        }
+        items = [quote(self.bound.code), *(f"{value} as {name}" for name, value in columns.items())]
+        return f"select {listing(items)}\nfrom (\n{select})"
+
+    def _values(self) -> str:
+        """Whom it is for, with the facts' values and which wordings are true."""
+        key, own = quote(self.bound.code), _offer_columns(self.offer)
+        items = [f"{form.value(_over(self.offer.facts[name], own))} as {_value(name)}" for name, form in self.forms.items()]
+        for part, index in self.wordings:
+            when = self.offer.parts[part][index].when
+            items += [f"{_over(when, own)} as {_when(part, index)}"] if when is not None else []
+        return f"""select {listing([key, "a.greet", "a.words", "a.tried", *items])}
+from {self.source} as a join features as f using ({key}) join scored as s using ({key})
+where a.place = {self.place} and a.language = {text(self.language)}"""
+
+    def _digits(self) -> list[str]:
+        return [f"length(cast({_value(name)} as varchar)) as {_size_of_number(name)}" for name, form in self.forms.items() if form.whole]
+
+    def _sizes(self) -> list[str]:
+        """How many characters the greeting has, and each fact."""
+        sizes = {name: form.size(_value(name), _size_of_number(name)) for name, form in self.forms.items()}
+        return [f"length(greet) as {_size(GREET)}", *(f"{size} as {_size(name)}" for name, size in sizes.items())]
+
+    def _lengths(self) -> list[str]:
+        """How many characters each wording has, null where it is not true or a fact is not known."""
+        sizes = {name: _size(name) for name in (GREET, *self.forms)}
+        items = []
+        for (part, index), wording in self.wordings.items():
+            long = length(wording, sizes)
+            if self.offer.parts[part][index].when is not None:
+                long = f"case when {_when(part, index)} then {long} end"
+            items.append(f"{long} as {_length(part, index)}")
+        return items
+
+    def _choice(self) -> list[str]:
+        """The number of the first treatment that fits; what cannot be observed is not looked at any further."""
+        fewest, most = (size - 2 for size in self.channel.length)
+        branches: dict[int, list[str]] = {}
+        for choice, places in enumerate(combinations(self.offer), 1):
+            parts = list(zip(PARTS, places, strict=True))
+            if all(part in self.wordings for part in parts):
+                long = " + ".join(_length(*part) for part in parts)
+                tried = "" if self.source == "greeted" else f" and not list_contains(tried, {choice})"
+                branches.setdefault(places[0], []).append(f"when {long} between {fewest} and {most}{tried} then {choice}")
+        blocks = [f"case when {_length('observe', n)} is not null then case {' '.join(of)} end end" for n, of in branches.items()]
+        return [f"coalesce({', '.join([*blocks, 'cast(null as integer)'])}) as choice"]
+
+    def _parts(self) -> list[str]:
+        """Which wording of each part is chosen."""
+        left, items = 1, []
+        for part in reversed(PARTS):
+            items.append(f"(choice - 1) // {left} % {self.ways[part]} as {_chosen(part)}")
+            left *= self.ways[part]
+        return items
+
+    def _written(self) -> list[str]:
+        """Each fact as it is written, where the text states it."""
+        items = []
+        for name, form in self.forms.items():
+            stated = []
+            for part in PARTS:
+                places = [str(n) for (of, n), wording in self.wordings.items() if of == part and name in names(wording)]
+                stated += [f"{_chosen(part)} in ({', '.join(places)})"] if places else []
+            items.append(f"case when {' or '.join(stated)} then {form.text(_value(name))} end as {_text(name)}")
+        return items
+
+    def _joined(self) -> list[str]:
+        """The text, every fact of which is known once it is chosen."""
+        columns = {GREET: "greet", **{name: _text(name) for name in self.forms}}
+        said = []
+        for part in PARTS:
+            whens = [f"when {n} then {concatenation(wording, columns)}" for (of, n), wording in self.wordings.items() if of == part]
+            said.append(f"case {_chosen(part)} {' '.join(whens)} end" if whens else "''")
+        return [f"case when choice is not null then concat({', chr(32), '.join(said)}) end as joined"]
+
+    def _message(self) -> str:
+        """SQL: the text, begun with a capital letter: a greeting has one."""
+        capital = "upper(joined[1]) || joined[2:]"
+        greets = all(wording.startswith(f"{{{GREET}}}") for (part, _), wording in self.wordings.items() if part == "observe")
+        return f"case when greet = '' then {capital} else joined end" if greets else capital
+
+    def _facts(self) -> str:
+        kind = f"enum({', '.join(text(period) for period in PERIODS)})"
+        stated = ", ".join(
+            f"case when {_text(name)} is not null then {{'fact': {text(name)}, 'shown': {_text(name)}, "
+            f"'period': cast({text(min(periods(self.bound, self.offer.facts[name])))} as {kind})}} end"
+            for name in self.forms
+        )
+        none = f"cast(null as struct(fact varchar, shown varchar, period {kind})[])"
+        return f"case when joined is not null then {f'list_filter([{stated}], lambda x: x is not null)' if stated else none} end"
+
+    def _shape(self) -> str:
+        """SQL: a hash of what the text is made of, but for which digits stand where and the letters of the name.
+
+        Texts of one shape break the same rules, but for rules that name a digit. A million texts have some thousand shapes, and each
+        is linted once.
+        """
+        shapes = {name: form.shape(_value(name), _size(name)) for name, form in self.forms.items()}
+        facts = [f"case when {_text(name)} is not null then {shape} end" for name, shape in shapes.items()]
+        return f"hash({', '.join([text(f'{self.offer.id} {self.language}'), 'choice', 'words', *facts])})"
 
 
 @once
-def shaped(bound: Bound) -> Stage:
-    """Drafts with their shape: what a text is made of, with every digit as 0. Grain: one customer with a first offer.
-
-    Texts of one shape break the same rules, but for rules that name a digit. A million texts have some thousand shapes, and each is
-    linted once.
-    """
-    said = f"list_transform(facts, lambda x: {lint.without_digits('x.shown')})"
-    return Stage(
-        "shaped", "one customer with a first offer", f"select *, hash(place, language, choice, greet, {said}) as shape from drafts"
-    )
-
-
-@once
-def shapes(bound: Bound) -> Stage:
+def shapes(bound: Bound, table: str = "messages") -> Stage:
     """Every shape of text with the rules it breaks. Grain: one shape and language."""
     channel = bound.model.business.channel
     selects = [
         f"select language, shape, {lint.by_shape(bound.model, language, channel, 'example')} as broken "
-        f"from (select language, shape, min(message) as example from shaped where language = {text(language)} group by all)"
+        f"from (select language, shape, any_value(message) as example from {table} "
+        f"where language = {text(language)} and message is not null group by all)"
         for language in bound.model.business.languages
     ]
     return Stage("shapes", "one shape and language", "\nunion all\n".join(selects))
 
 
 @once
-def linted(bound: Bound, name: str) -> Stage:
-    """Drafts with the rules they break. Grain: one customer with a first offer."""
+def refused(bound: Bound, table: str = "messages") -> Stage:
+    """Whose text the linter refuses, to be written anew. Grain: one such customer."""
     channel = bound.model.business.channel
     own = " ".join(
         f"when {text(language)} then {lint.by_text(bound.model, language, channel, 'message')}"
         for language in bound.model.business.languages
     )
+    columns = f"{quote(bound.code)}, place, language, greet, words"
     return Stage(
-        name,
-        "one customer with a first offer",
-        f"select s.* exclude (shape), list_concat(broken, case s.language {own} end) as failed "
-        "from shaped as s left join shapes using (language, shape)",
+        "refused",
+        "one customer whose text is refused",
+        f"select {columns}, list_append(tried, choice) as tried from {table} left join shapes using (language, shape)\n"
+        f"where message is not null and (len(broken) > 0 or len(case language {own} end) > 0)",
     )
 
 
-def _title(name: str) -> str:
-    """АННА-МАРИЯ ИВАНОВА as Анна-Мария Иванова."""
-    part = "upper(v[1]) || lower(v[2:])"
-    word = f"array_to_string(list_transform(string_split(w, '-'), lambda v: {part}), '-')"
-    return f"array_to_string(list_transform(string_split({name}, ' '), lambda w: {word}), ' ')"
+def _value(fact: str) -> str:
+    return quote(f"value.{fact}")
+
+
+def _size_of_number(fact: str) -> str:
+    return quote(f"digits.{fact}")
+
+
+def _size(fact: str) -> str:
+    return quote(f"size.{fact}")
+
+
+def _text(fact: str) -> str:
+    return quote(f"text.{fact}")
+
+
+def _when(part: str, index: int) -> str:
+    return quote(f"when.{part}{index}")
+
+
+def _length(part: str, index: int) -> str:
+    return quote(f"length.{part}{index}")
+
+
+def _chosen(part: str) -> str:
+    return quote(f"chosen.{part}")
 
 
 def _offer_columns(offer: BoundOffer) -> dict[str, str]:

@@ -21,17 +21,9 @@ def literals(wording: str) -> str:
 
 
 def concatenation(wording: str, columns: dict[str, str]) -> str:
-    """SQL that puts the wording together; `columns` maps a fact to the SQL of its text. Null where a fact is."""
-    pieces: list[str] = []
-    end = 0
-    for match in PLACEHOLDER.finditer(wording):
-        if match.start() > end:
-            pieces.append(text(wording[end : match.start()]))
-        pieces.append(columns[match.group(1)])
-        end = match.end()
-    if end < len(wording):
-        pieces.append(text(wording[end:]))
-    return " || ".join(pieces)
+    """SQL that puts the wording together; `columns` maps a fact to the SQL of its text. A fact that is null leaves a gap."""
+    pieces = PLACEHOLDER.split(wording)  # texts, and between them the names of facts
+    return f"concat({', '.join(columns[piece] if n % 2 else text(piece) for n, piece in enumerate(pieces) if piece)})"
 
 
 def length(wording: str, columns: dict[str, str]) -> str:

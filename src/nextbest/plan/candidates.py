@@ -39,12 +39,12 @@ def scored(bound: Bound) -> Stage:
         [f"{_strong(bound, offer)} as {col(offer, 'strong')}" for offer in bound.offers],
         orders(bound),
         [*ranks(bound), *([f"{_beliefs(bound)} as beliefs"] if _draws(bound) else [])],
-        [f"{place_of(bound, 1)} as {quote(FIRST)}"],
     )
     for layer in layers:
         if layer:
             select = f"select *,\n  {listing(layer)}\nfrom (\n{select})"
-    return Stage("scored", "one customer", select, "scoring offers")
+    passing = ", ".join(col(offer, "order") for offer in bound.offers)
+    return Stage("scored", "one customer", f"select * exclude ({passing}), {place_of(bound, 1)} as {quote(FIRST)}\nfrom (\n{select})")
 
 
 @once
@@ -167,7 +167,7 @@ def _all(rules: Mapping[str, Rule]) -> str:
 
 def _failed(rules: Mapping[str, Rule]) -> str:
     checks = ", ".join(f"case when not coalesce({sql(rule, 'duckdb')}, false) then {text(name)} end" for name, rule in rules.items())
-    return f"concat_ws(' ', {checks})" if rules else "''"
+    return f"case when {_all(rules)} then '' else concat_ws(' ', {checks}) end" if rules else "''"
 
 
 def _limits(offer: BoundOffer) -> list[str]:

@@ -201,8 +201,9 @@ def _treatments(engine: Engine) -> list[tuple[str, str, int]]:
 def _samples(book: Bound) -> str:
     names = " ".join(f"when {place} then {text(_name(book, offer))}" for place, offer in enumerate(book.offers, 1))
     key = quote(book.code)
-    nameless = "select *, substring(message, length(greet) + 1) as bare from messages where message is not null"
-    return f"select case place {names} end, arg_min(upper(bare[1]) || bare[2:], {key}) from ({nameless}) group by 1 order by 1"
+    first = f"select place, min({key}) from messages where message is not null group by 1"
+    nameless = f"select place, substring(message, length(greet) + 1) as bare from messages where (place, {key}) in ({first})"
+    return f"select case place {names} end, upper(bare[1]) || bare[2:] from ({nameless}) order by 1"
 
 
 def _placeholders(book: Bound) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from nextbest.errors import PlaybookError, Problem, UsageError
-from nextbest.messages import render
+from nextbest.messages import greeting, render
 from nextbest.messages.facts import periods
 from nextbest.messages.lint import breaks, by_shape, by_text, failed_rules
 from nextbest.messages.locale import forms
@@ -207,7 +207,9 @@ def _types(book: Bound) -> list[Problem]:
             *wide,
             *policy,
             candidates.decisions(book),
-            render.addressed(book),
+            greeting.addressed(book),
+            greeting.greetings(book),
+            greeting.greeted(book),
             *_text_stages(book),
         ):
             try:

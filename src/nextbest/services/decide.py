@@ -120,7 +120,8 @@ class _Batch:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.found, self.temp = self.reading.found, self.reading.temp
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
-        together = hashlib.sha256("".join(_digest(file.path) for file in self.found.files).encode()).hexdigest()
+        self.digests = [_digest(file.path) for file in self.found.files]
+        together = hashlib.sha256("".join(self.digests).encode()).hexdigest()
         self.provenance = provenance(self.book, self.job.moment, together, self.seed, self.models)
         self.memory = self._memory()
 
@@ -206,7 +207,7 @@ class _Batch:
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
         export(
             f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, m.treatment, m.message, "
-            f"length(m.message) as characters, m.facts, coalesce(m.failed, []) as failed, {records.withheld('c', 'm')} as withheld, "
+            f"length(m.message) as characters, m.facts, cast([] as varchar[]) as failed, {records.withheld('c', 'm')} as withheld, "
             f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at, "
             f"case when {records.withheld('c', 'm')} is null then c.chance end as chance "
             f"from contacted as c join addressed as a using ({self.key}) join places using ({self.key}) "
@@ -280,9 +281,9 @@ class _Batch:
                 "kind": file.kind,
                 "encoding": file.encoding if file.kind != "parquet" else None,
                 "delimiter": file.delimiter if file.kind != "parquet" else None,
-                "sha256": _digest(file.path),
+                "sha256": digest,
             }
-            for file in self.found.files
+            for file, digest in zip(self.found.files, self.digests, strict=True)
         ]
         ignored = {name: list(columns) for name, columns in self.found.ignored_columns.items()}
         return {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from nextbest.engines.base import Engine
-from nextbest.messages import render
+from nextbest.messages import greeting, render
 from nextbest.plan import candidates, contact, features, records
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS, Moments
 from nextbest.plan.stage import Stage, quote, text
@@ -128,34 +128,32 @@ class Job:
 
     def write(self) -> None:
         """One text for each customer who may be written to, none that the linter refuses."""
-        self.engine.create(render.addressed(self.book))
-        self._write_texts("addressed", "messages")
-        while self.engine.rows("select 1 from messages where len(failed) > 0 limit 1"):
-            # First without the name, which the rules may dislike; then with the next wording.
-            tried = "case when nameless or greet = '' then list_append(tried, choice) else tried end"
-            again = f"select {self.key}, place, language, true as allowed, true as nameless, {tried} as tried"
-            self.engine.create(Stage("again", "one refused text", f"{again} from messages where len(failed) > 0"))
-            self._write_texts("again", "rewritten")
-            self.engine.delete("messages", "len(failed) > 0")
+        for stage in (greeting.addressed(self.book), greeting.greetings(self.book), greeting.greeted(self.book)):
+            self.engine.create(stage)
+        self._write_texts("greeted", "messages")
+        while self.engine.rows("select 1 from refused limit 1"):
+            self.engine.delete("messages", f"{self.key} in (select {self.key} from refused)")
+            self._write_texts("refused", "rewritten")
             self.engine.insert("messages", "from rewritten")
 
-    def _write_texts(self, source: str, name: str) -> None:
-        pairs = self.engine.rows(f"select distinct place, language from {source} where allowed order by all")
+    def _write_texts(self, source: str, table: str) -> None:
+        """Texts for the customers of `source`; then `refused` are those whose text may not go out."""
+        pairs = self.engine.rows(f"select distinct place, language from {source} order by all")
         selects = [render.texts(self.book, place, language, source) for place, language in pairs]
         if not selects:  # nobody may be written to: the table is there all the same
             selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
-        self.engine.create(Stage("drafts", "one customer with a first offer", "\nunion all\n".join(selects)))
-        self.engine.create(render.shaped(self.book))
-        self._lint_shapes()
-        self.engine.create(render.linted(self.book, name))
+        self.engine.create(Stage(table, "one customer who may be written to", "\nunion all\n".join(selects)))
+        self._lint_shapes(table)
+        self.engine.create(render.refused(self.book, table))
 
-    def _lint_shapes(self) -> None:
+    def _lint_shapes(self, table: str) -> None:
         """Lint the shapes that were not met before: the patterns cost more than all else that one customer needs."""
+        shapes, known = render.shapes(self.book, table), "anti join shapes using (language, shape)"
         if not self.linted:
-            self.engine.create(render.shapes(self.book))
+            self.engine.create(shapes)
             self.linted = True
-        elif self.engine.rows("select 1 from shaped anti join shapes using (language, shape) limit 1"):
-            self.engine.insert("shapes", f"from ({render.shapes(self.book).select}) as s anti join shapes using (language, shape)")
+        elif self.engine.rows(f"select 1 from {table} {known} where message is not null limit 1"):
+            self.engine.insert("shapes", f"from ({shapes.select}) as s {known}")
 
     def record(self) -> None:
         """Every customer's record, as it goes into the ledger."""
