@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from nextbest.rules.parse import Scope, bind
 from nextbest.rules.reference import evaluate
-from nextbest.rules.render import sql
+from nextbest.rules.render import leaders, sql
 
 SCOPE = Scope(frozenset({"a", "b", "flag"}), {"spend": ("x", "y", "z")}, {"k": 2.5, "neg": -1})
 NUMBERS = st.one_of(st.none(), st.integers(-50, 50).map(float), st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3)))
-CELLS = st.integers(0, 100).map(float)
+CELLS = st.integers(0, 1_000_000_000).map(lambda hundredths: hundredths / 100)
 
 atoms = st.sampled_from(["a", "b", "p.k", "p.neg", "spend['x']", "spend['y', 'z']", "1", "0", "2.5", "-3", "top_sum(spend, 2)"])
 numbers = st.recursive(
@@ -58,7 +58,10 @@ KINDS = {"flag": "boolean"}
 
 def in_engine(rule, row):
     columns = ", ".join(f'cast(${i} as {KINDS.get(name, "double")}) as "{name}"' for i, name in enumerate(row, 1))
-    return connection.execute(f"select {sql(rule, 'duckdb')} from (select {columns})", list(row.values())).fetchone()[0]
+    largest = "".join(f', {found.sql(dialect="duckdb")} as "{name}"' for name, found in leaders([rule]).items())
+    return connection.execute(
+        f"select {sql(rule, 'duckdb')} from (select *{largest} from (select {columns}))", list(row.values())
+    ).fetchone()[0]
 
 
 @settings(max_examples=100, deadline=None)

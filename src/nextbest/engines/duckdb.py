@@ -14,6 +14,8 @@ from nextbest.settings import Settings
 
 MALFORMED = "malformed_rows"
 BATCH = 1 << 17
+NEVER = "1TB"
+"""More than any machine frees at a time."""
 
 
 class DuckDBEngine:
@@ -30,6 +32,9 @@ class DuckDBEngine:
             raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
         self._shown: set[str] = set()
         self.connection.execute("set enable_progress_bar = false")  # ours is the caller's
+        # Memory that one stage frees the next one needs: giving it back in between takes time, most of all with several threads.
+        for threshold in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
+            self.connection.execute(f"set {threshold} = '{NEVER}'")
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
         self.connection.execute("set timezone = 'UTC'") if _has_timezone(self.connection) else None

@@ -62,7 +62,6 @@ def decisions(bound: Bound, rests: bool = True) -> Stage:
         "decisions",
         "one customer × offer",
         f"select {key}, {columns}\nfrom (select {key}, unnest([\n  {decision_structs(bound)}]) as d\nfrom ({source}))",
-        "recording decisions",
     )
 
 

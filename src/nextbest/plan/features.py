@@ -6,7 +6,7 @@ from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import OWNED, Bound
 from nextbest.rules.parse import Rule
-from nextbest.rules.render import sql
+from nextbest.rules.render import leaders, sql
 
 
 @once
@@ -33,10 +33,11 @@ def features(bound: Bound) -> Stage:
 def over(bound: Bound, base: str) -> Stage:
     """Features over a SELECT of customer columns and cells, in its order. Grain: one customer."""
     used = {column for rule in bound.rules() for column in rule.columns}
+    largest = [f"{found.sql(dialect='duckdb')} as {quote(column)}" for column, found in leaders(bound.rules()).items()]
     held = [f"cast({holds(products)} as double) as {quote(column)}" for column, products in bound.held().items() if column in used]
-    if held:
-        base = f"select *,\n  {listing(held)}\nfrom (\n{base})"
-    return Stage("features", "one customer", _layered(bound.features, base), "computing features")
+    if largest or held:
+        base = f"select *,\n  {listing([*largest, *held])}\nfrom (\n{base})"
+    return Stage("features", "one customer", _layered(bound.features, base))
 
 
 def holds(products: Iterable[str]) -> str:
@@ -72,9 +73,7 @@ def population(bound: Bound) -> Stage:
             f"case when count({column}) >= {item.at_least} then quantile_disc({column}, {item.quantile}) "
             f"else {item.default} end as {quote(name)}"
         )
-    return Stage(
-        "population", "one row", f"select {listing(items or ['count(*) as scored_customers'])}\nfrom features", "measuring the population"
-    )
+    return Stage("population", "one row", f"select {listing(items or ['count(*) as scored_customers'])}\nfrom features")
 
 
 @once
@@ -85,7 +84,13 @@ def signals(bound: Bound) -> Stage:
     if segments:
         source = f"(select *,\n  {listing(segments)}\nfrom {source})"
     items = [f"{strength(rule)} as {quote(name)}" for name, rule in bound.signals.items()]
-    return Stage("signals", "one customer", f"select {listing(['*', *items])}\nfrom {source}", "reading signals")
+    return Stage("signals", "one customer", f"select {listing(['*', *items])}\nfrom {source}")
+
+
+def written(bound: Bound) -> str:
+    """SQL: what features.parquet holds: everything that rules saw, but for what only they can read."""
+    own = ", ".join(map(quote, leaders(bound.rules())))
+    return f"select *{f' exclude ({own})' if own else ''} from signals"
 
 
 def strength(rule: Rule) -> str:

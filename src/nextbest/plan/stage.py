@@ -12,12 +12,11 @@ FILE_COLUMN = "nextbest source file"
 
 @dataclass(frozen=True)
 class Stage:
-    """`select` makes the table `name`; `grain` says what one row is; `title` is what progress shows."""
+    """`select` makes the table `name`; `grain` says what one row is."""
 
     name: str
     grain: str
     select: str
-    title: str = ""
 
 
 def quote(name: str) -> str:

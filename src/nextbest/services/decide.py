@@ -203,7 +203,7 @@ class _Batch:
         export = self.engine.export
         rests = bool(self.engine.rows("select 1 from contacted where resting is not null limit 1"))
         export(candidates.decisions(self.book, rests).select, self.folder / "decisions.parquet")
-        export("from signals", self.folder / "features.parquet")
+        export(features.written(self.book), self.folder / "features.parquet")
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
         export(
             f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, m.treatment, m.message, "
