@@ -77,7 +77,7 @@ $(VENV)2/.ready-dev: requirements.lock requirements-server.lock requirements-con
 	$(PYTHON) -m venv $(VENV)2
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
 	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb>=2,<3"
+	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb==2.0.1"
 	touch $@
 
 clean:

@@ -105,7 +105,7 @@ def test_replay_says_what_is_missing(town):
 def test_replay_shows_where_another_policy_would_decide_otherwise(town, monkeypatch):
     town.client(1)
     run = town.decide()
-    monkeypatch.setattr("nextbest.messages.render.NAME", "^$")
+    monkeypatch.setattr("nextbest.messages.greeting.NAME", "^$")
     found = nb.replay(town.decision(run, 1), workspace=town.place)
     assert not found.same and "text" in found.differs
 

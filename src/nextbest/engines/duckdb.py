@@ -116,7 +116,7 @@ class DuckDBEngine:
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
         """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
-        return self.connection.cursor().execute(select).to_arrow_reader(size)
+        return self.connection.cursor().sql(select).to_arrow_reader(size)
 
     def export(self, select: str, path: Path) -> None:
         """Write a result to one file, Parquet or CSV by its ending."""
