@@ -145,17 +145,18 @@ def table(rows=200, seed=0):
     return Table(frame, ("a", "b"), ("c",), falls)
 
 
-@pytest.mark.parametrize("family", [*activity.FAMILIES, "blend"])
+@pytest.mark.parametrize("family", [*activity.FAMILIES, *activity.BLENDS])
 def test_every_family_is_whole_again_from_its_file(family, tmp_path):
     found = table()
-    families = activity.BLENDED if family == "blend" else (family,)
-    model = Model.fitted(found, 0, {name: activity.FAMILIES[name][:1] for name in families})
-    if family == "blend":
-        setting = {name: activity.FAMILIES[name][0] for name in families}
-        model = replace(model, family="blend", settings=setting, parts=activity.fit("blend", setting, found, 0))
+    first = {name: settings[0] for name, settings in activity.FAMILIES.items()}
+    settings = {name: first[name] for name in activity.BLENDS[family]} if family in activity.BLENDS else first[family]
+    model = Model.fitted(found, 0, {"linear": [first["linear"]]})
+    model = replace(model, family=family, settings=settings, parts=activity.fit(family, settings, found, 0))
     skops.io.dump(model.parts, tmp_path / "parts.skops")
     again = replace(model, parts=skops.io.load(tmp_path / "parts.skops", trusted=TRUSTED))
-    np.testing.assert_array_equal(again.probability(found.features), model.probability(found.features))
+    fresh = table(seed=1).features.assign(c=["x", "y", "never seen", ""] * 50)
+    assert model.probability(fresh).std() > 0.05
+    np.testing.assert_array_equal(again.probability(fresh), model.probability(fresh))
 
 
 def test_a_blend_is_taken_unless_one_family_is_clearly_better():
@@ -165,6 +166,7 @@ def test_a_blend_is_taken_unless_one_family_is_clearly_better():
     assert activity._chosen({"blend": blend, "svm": blend + other - 0.001}) == "blend"
     assert activity._chosen({"blend": blend, "svm": blend + other - 0.05, "linear": blend}) == "svm"
     assert activity._chosen({"svm": blend, "linear": blend - 0.001}) == "linear"
+    assert activity._chosen({"svm": blend - 0.001 + other, "blend": blend + 0.1, "blend_of_groups": blend}) == "blend_of_groups"
 
 
 def test_of_a_customer_of_its_training_a_model_says_what_it_said_before_it_saw_them():

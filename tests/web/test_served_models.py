@@ -116,7 +116,9 @@ def test_a_model_of_other_features_waits_for_its_playbook(ask, data, model, tmp_
     asked = posted(data, 3)
     before = ask.post(f"{API}/decisions", json=asked).json()
     learn = nb.copy("shop", other) / "learn.yaml"
-    learn.write_text(learn.read_text().replace("    - minutes_now\n", "").replace("[minutes_now, minutes_before]", "[minutes_before]"))
+    learn.write_text(
+        learn.read_text().replace("    - minutes_lately\n", "").replace("[minutes_lately, minutes_change]", "[minutes_change]")
+    )
     model.rename(kept)
     try:
         trained(data, model, other)

@@ -171,7 +171,7 @@ where a.place = {self.place} and a.language = {text(self.language)}"""
     def _shape(self) -> str:
         """SQL: a hash of what the text is made of, but for which digits stand where and the letters of the name.
 
-        Texts of one shape break the same rules, but for rules that name a digit. A million texts have some thousand shapes, and each
+        Texts of one shape break the same rules, but for rules that name a digit. A million texts have some hundred shapes, and each
         is linted once.
         """
         shapes = {name: form.shape(_value(name), _size(name)) for name, form in self.forms.items()}

@@ -19,12 +19,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from nextbest.arrays import Floats
 from nextbest.models.base import log_odds
-from nextbest.models.calibration import Calibration, chosen
+from nextbest.models.calibration import Calibration, chosen, clearly_less, log_losses
+from nextbest.models.groups import TwoGroups
 from nextbest.models.seen import row_hashes
 
 FAMILIES: dict[str, list[dict[str, Any]]] = {
@@ -32,10 +33,14 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
     "svm": [{"C": 0.5}, {"C": 2.0}],
     "extra_trees": [{"min_samples_leaf": 1, "max_features": 0.5}, {"min_samples_leaf": 3, "max_features": 0.7}],
     "boosting": [{"max_leaf_nodes": 4}, {"max_leaf_nodes": 8}],
+    "two_groups": [{"shrink": 0.3}, {"shrink": 0.6}],
 }
 """Family → the settings tried."""
-BLENDED = ("linear", "svm", "extra_trees")
-"""What a blend is the mean log-odds of: a line, a margin and trees, each with its best setting. They err in different places."""
+BLENDS: dict[str, dict[str, float]] = {
+    "blend": {"linear": 1 / 3, "svm": 1 / 3, "extra_trees": 1 / 3},
+    "blend_of_groups": {"two_groups": 0.8, "svm": 0.1, "extra_trees": 0.1},
+}
+"""Blend → the weight of each family's log-odds, with its best setting. A line, a margin, trees and groups err in different places."""
 TREES, INNER, GRID = 400, 5, 201
 DRAWS = 24
 """Orders of features, each beside one customer of the background, from which a customer's reasons are averaged."""
@@ -73,9 +78,13 @@ def folds(table: Table, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.
     yield from cut.split(table.frame, table.falls, table.copies())
 
 
+Parts = list[tuple[float, Pipeline]]
+"""Pipelines of scikit-learn, each with the weight of its log-odds."""
+
+
 @dataclass
 class Model:
-    """A fitted family with its calibration. `parts` are scikit-learn pipelines, their log-odds averaged.
+    """A fitted family with its calibration. `parts`: scikit-learn pipelines, each with the weight of its log-odds.
 
     `seen`: hashes of the rows that it learned from → log-odds by models that had not seen them. Of such a row it repeats those:
     trees know their own rows by heart, and a customer of the training would look far surer than one like them who was not in it.
@@ -83,7 +92,7 @@ class Model:
 
     family: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
-    parts: list[Pipeline] = field(default_factory=list)
+    parts: Parts = field(default_factory=list)
     scale: Calibration | None = None
     grid: list[list[float]] = field(default_factory=list)
     background: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -91,7 +100,7 @@ class Model:
 
     @classmethod
     def fitted(cls, table: Table, seed: int, families: dict[str, list[dict[str, Any]]] | None = None) -> "Model":
-        """Choose a family or a blend by log-loss across inner folds, calibrate on the same folds' forecasts, fit on all rows."""
+        """Choose a family or a blend by log-loss across inner folds, calibrate by the same folds' forecasts, fit on all rows."""
         best: dict[str, tuple[Floats, dict[str, Any], Floats]] = {}
         for family, settings in (families or FAMILIES).items():
             for setting in settings:
@@ -99,9 +108,10 @@ class Model:
                 loss = _crossed_loss(odds, table.falls, fold)
                 if family not in best or loss.mean() < best[family][0].mean():
                     best[family] = loss, setting, odds
-        if best.keys() >= set(BLENDED):
-            odds = np.mean([best[family][2] for family in BLENDED], axis=0)
-            best["blend"] = _crossed_loss(odds, table.falls, fold), {family: best[family][1] for family in BLENDED}, odds
+        for blend, weights in BLENDS.items():
+            if best.keys() >= weights.keys():
+                odds = np.asarray(sum(weight * best[family][2] for family, weight in weights.items()))
+                best[blend] = _crossed_loss(odds, table.falls, fold), {family: best[family][1] for family in weights}, odds
         family = _chosen({name: loss for name, (loss, _, _) in best.items()})
         _, setting, odds = best[family]
         model = cls(family, setting, fit(family, setting, table, seed), chosen(odds, table.falls, fold))
@@ -160,10 +170,13 @@ def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
 
 
 def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> Pipeline:
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
-    clean = make_column_transformer(
-        (numbers, list(table.numbers)), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(table.words))
-    )
+    if family == "two_groups":
+        numbers = SimpleImputer(strategy="median", keep_empty_features=True)
+        words = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    else:
+        numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
+        words = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    clean = make_column_transformer((numbers, list(table.numbers)), (words, list(table.words)))
     makers: dict[str, Any] = {
         "linear": lambda: LogisticRegression(max_iter=1000, **setting),
         "svm": lambda: SVC(gamma="auto", **setting),
@@ -171,30 +184,31 @@ def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> 
         "boosting": lambda: HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
         ),
+        "two_groups": lambda: TwoGroups(len(table.numbers), **setting),
     }
     return make_pipeline(clean, makers[family]())
 
 
-def fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> list[Pipeline]:
-    """The parts of a family, fitted on all rows of a table."""
-    parts = list(setting.items()) if family == "blend" else [(family, setting)]
-    fitted = [_pipeline(name, own, table, seed).fit(table.features, table.falls) for name, own in parts]
-    for part in fitted:
+def fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> Parts:
+    """The parts of a family, or of a blend, fitted on all rows of a table."""
+    weights, settings = (BLENDS[family], setting) if family in BLENDS else ({family: 1.0}, {family: setting})
+    fitted = [(weight, _pipeline(name, settings[name], table, seed).fit(table.features, table.falls)) for name, weight in weights.items()]
+    for _, part in fitted:
         if hasattr(part[-1], "n_jobs"):
             part[-1].n_jobs = 1  # threads add up the trees in any order: the last digit would change from run to run
     return fitted
 
 
-def odds_of(parts: list[Pipeline], features: pd.DataFrame) -> Floats:
-    """Mean log-odds of the parts, not calibrated. Shape: (rows,)."""
-    found = []
-    for part in parts:
+def odds_of(parts: Parts, features: pd.DataFrame) -> Floats:
+    """Weighted log-odds of the parts, not calibrated. Shape: (rows,)."""
+    found = np.zeros(len(features))
+    for weight, part in parts:
         if hasattr(part[-1], "predict_proba") and not isinstance(part[-1], SVC):
             share = part.predict_proba(features)[:, 1]
-            found.append(np.clip(log_odds(share), -5, 5))  # trees may all agree: no reason for certainty
+            found += weight * np.clip(log_odds(share), -5, 5)  # trees may all agree: no reason for certainty
         else:
-            found.append(2 * part.decision_function(features))  # a margin of 1 is about e² to 1
-    return np.asarray(np.mean(found, axis=0))
+            found += weight * 2 * part.decision_function(features)  # a margin of 1 is about e² to 1
+    return found
 
 
 def _across(family: str, setting: dict[str, Any], table: Table, seed: int) -> tuple[Floats, Floats]:
@@ -207,16 +221,13 @@ def _across(family: str, setting: dict[str, Any], table: Table, seed: int) -> tu
 
 
 def _chosen(losses: dict[str, Floats]) -> str:
-    """The family of least loss; but the blend, unless one is better than it by more than the error of their difference.
+    """The family of least loss; but the better blend, unless one is better than it by more than the error of their difference.
 
-    Of families that do as well as each other the least loss is luck, and a blend of them does better than the luckiest
-    (the rule of one standard error, Breiman et al. 1984).
+    Of families that do as well as each other the least loss is luck, and a blend of them does better than the luckiest.
     """
-    least = min(losses, key=lambda family: float(losses[family].mean()))
-    if "blend" not in losses:
-        return least
-    gain = losses["blend"] - losses[least]
-    return least if gain.mean() > gain.std() / np.sqrt(len(gain)) else "blend"
+    least, *_ = order = sorted(losses, key=lambda family: float(losses[family].mean()))
+    blend = next((family for family in order if family in BLENDS), least)
+    return least if clearly_less(losses[least], losses[blend]) else blend
 
 
 def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> Floats:
@@ -225,8 +236,7 @@ def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> Floats:
     for held_back in np.unique(fold):
         own = fold == held_back
         scale = chosen(odds[~own], falls[~own], fold[~own])
-        probability = np.clip(scale.probability(odds[own]), 1e-6, 1 - 1e-6)
-        loss[own] = -(falls[own] * np.log(probability) + (1 - falls[own]) * np.log(1 - probability))
+        loss[own] = log_losses(falls[own], scale.probability(odds[own]))
     return loss
 
 

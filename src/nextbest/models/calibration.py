@@ -1,5 +1,6 @@
 """From a score to a probability that can be believed: Platt's line, or isotonic regression, chosen on training folds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,17 +70,33 @@ def restored(state: State) -> Calibration:
 
 
 def chosen(score: Floats, taken: Floats, fold: Floats) -> Calibration:
-    """The one with the smaller log-loss on folds it was not fitted on, fitted on all. Platt's line where they tie.
+    """The log-odds as they are, Platt's line or a staircase: the simplest that is not clearly worse than the best, by log-loss on
+    folds that it was not fitted on; then fitted on all.
 
     `score` must come from models that did not see the row's answer.
     """
-    losses = {}
-    for kind in (Platt, Isotonic):
+    tried: list[Callable[[Floats, Floats], Calibration]] = [lambda *_: Platt(1.0, 0.0), Platt.fitted, Isotonic.fitted]
+    losses = []
+    for fitted in tried:
         probability = np.empty(len(score))
         for held_back in np.unique(fold):
             test = fold == held_back
-            probability[test] = kind.fitted(score[~test], taken[~test]).probability(score[test])
-        clipped = np.clip(probability, 1e-6, 1 - 1e-6)
-        losses[kind] = float(-np.mean(taken * np.log(clipped) + (1 - taken) * np.log(1 - clipped)))
-    best: type[Platt] | type[Isotonic] = Isotonic if losses[Isotonic] < losses[Platt] else Platt
-    return best.fitted(score, taken)
+            probability[test] = fitted(score[~test], taken[~test]).probability(score[test])
+        losses.append(log_losses(taken, probability))
+    best = min(losses, key=lambda loss: float(loss.mean()))
+    simplest = next(fitted for fitted, loss in zip(tried, losses, strict=True) if not clearly_less(best, loss))
+    return simplest(score, taken)
+
+
+def log_losses(taken: Floats, probability: Floats) -> Floats:
+    """Of each row. Shape: that of both."""
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.asarray(-(taken * np.log(clipped) + (1 - taken) * np.log(1 - clipped)))
+
+
+def clearly_less(loss: Floats, other: Floats) -> bool:
+    """Whether the mean loss of the same rows is less by more than the error of the difference: the rule of one standard error
+    (Breiman et al. 1984). Which of two that do as well as each other has the lesser is luck.
+    """
+    difference = other - loss
+    return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))

@@ -14,7 +14,12 @@ from nextbest.playbook.bind import Bound
 STATE, CARD = "model.json", "card.json"
 PIPELINES, SEEN = "pipelines.skops", "seen.parquet"
 """Models of scikit-learn, and the rows that they learned from."""
-TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "nextbest.models.groups.TwoGroups",
+]
 """Types beyond skops' own list that our models hold. None runs code when it is read."""
 
 
