@@ -21,11 +21,12 @@ def answers(law, rows=3000, seed=0):
 
 @pytest.mark.parametrize("law, expected", [("log-odds", Platt(1.0, 0.0)), ("too sure", Platt), ("bent", Isotonic)])
 def test_the_simplest_that_is_not_clearly_worse(law, expected):
-    found = chosen(*answers(law))
+    found = chosen(*answers(law), are_odds=True)
     assert found == expected if isinstance(expected, Platt) else isinstance(found, expected)
     score = np.linspace(-3, 3, 50)
     assert np.abs(found.probability(score) - LAWS[law](score)).mean() < 0.04
     assert restored(found.state()) == found
+    assert chosen(*answers(law)) != Platt(1.0, 0.0)  # what may be anything is not taken for log-odds
 
 
 def test_which_of_two_that_do_as_well_has_the_lesser_loss_is_luck():
@@ -33,3 +34,10 @@ def test_which_of_two_that_do_as_well_has_the_lesser_loss_is_luck():
     one, noise = chance.exponential(0.3, 500), chance.normal(0, 0.1, 500)
     other = one + noise - noise.mean()
     assert not clearly_less(one, other + 0.001) and clearly_less(one, other + 0.05) and not clearly_less(one, one)
+
+
+def test_a_handful_of_rows_makes_nobody_certain():
+    """Three rows below all that were taken, four above all that were not."""
+    score, taken = np.arange(12.0), np.array([0, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1, 1.0])
+    found = Isotonic.fitted(score, taken)
+    assert found.probability(np.array([-9.0, 2.0, 5.0, 11.0, 99.0])) == pytest.approx([1 / 4, 1 / 4, 2 / 5, 4 / 5, 4 / 5])

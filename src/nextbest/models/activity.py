@@ -33,7 +33,7 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
     "svm": [{"C": 0.5}, {"C": 2.0}],
     "extra_trees": [{"min_samples_leaf": 1, "max_features": 0.5}, {"min_samples_leaf": 3, "max_features": 0.7}],
     "boosting": [{"max_leaf_nodes": 4}, {"max_leaf_nodes": 8}],
-    "two_groups": [{"shrink": 0.3}, {"shrink": 0.6}],
+    "two_groups": [{"shrink": 0.3}],
 }
 """Family → the settings tried."""
 BLENDS: dict[str, dict[str, float]] = {
@@ -114,7 +114,7 @@ class Model:
                 best[blend] = _crossed_loss(odds, table.falls, fold), {family: best[family][1] for family in weights}, odds
         family = _chosen({name: loss for name, (loss, _, _) in best.items()})
         _, setting, odds = best[family]
-        model = cls(family, setting, fit(family, setting, table, seed), chosen(odds, table.falls, fold))
+        model = cls(family, setting, fit(family, setting, table, seed), chosen(odds, table.falls, fold, are_odds=True))
         model.grid = _venn_abers(odds, table.falls)
         some = np.random.default_rng(seed).permutation(len(table.frame))[:200]
         model.seen = pd.Series(odds, index=row_hashes(table.features)).groupby(level=0).mean()
@@ -235,7 +235,7 @@ def _crossed_loss(odds: Floats, falls: Floats, fold: Floats) -> Floats:
     loss = np.zeros(len(odds))
     for held_back in np.unique(fold):
         own = fold == held_back
-        scale = chosen(odds[~own], falls[~own], fold[~own])
+        scale = chosen(odds[~own], falls[~own], fold[~own], are_odds=True)
         loss[own] = log_losses(falls[own], scale.probability(odds[own]))
     return loss
 

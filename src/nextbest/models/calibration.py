@@ -1,4 +1,4 @@
-"""From a score to a probability that can be believed: Platt's line, or isotonic regression, chosen on training folds."""
+"""From a score to a probability that can be believed: as it is, by Platt's line or a staircase, chosen on training folds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,8 +46,10 @@ class Isotonic:
 
     @classmethod
     def fitted(cls, score: Floats, taken: Floats) -> "Isotonic":
-        """By least squares."""
-        stairs = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6).fit(score, taken)
+        """By least squares, as though one more had been taken below all others and one more had not above all: a handful of rows at
+        either end makes nobody certain.
+        """
+        stairs = IsotonicRegression().fit([score.min(), *score, score.max()], [1.0, *taken, 0.0])
         return cls(tuple(map(float, stairs.X_thresholds_)), tuple(map(float, stairs.y_thresholds_)))
 
     def probability(self, score: Floats) -> Floats:
@@ -69,13 +71,15 @@ def restored(state: State) -> Calibration:
     return Isotonic(tuple(state["scores"]), tuple(state["probabilities"]))
 
 
-def chosen(score: Floats, taken: Floats, fold: Floats) -> Calibration:
-    """The log-odds as they are, Platt's line or a staircase: the simplest that is not clearly worse than the best, by log-loss on
-    folds that it was not fitted on; then fitted on all.
+def chosen(score: Floats, taken: Floats, fold: Floats, *, are_odds: bool = False) -> Calibration:
+    """Platt's line or a staircase, or scores that `are_odds` as they are: the simplest that is not clearly worse than the best, by
+    log-loss on folds that it was not fitted on; then fitted on all.
 
     `score` must come from models that did not see the row's answer.
     """
-    tried: list[Callable[[Floats, Floats], Calibration]] = [lambda *_: Platt(1.0, 0.0), Platt.fitted, Isotonic.fitted]
+    tried: list[Callable[[Floats, Floats], Calibration]] = [Platt.fitted, Isotonic.fitted]
+    if are_odds:
+        tried.insert(0, lambda *_: Platt(1.0, 0.0))
     losses = []
     for fitted in tried:
         probability = np.empty(len(score))

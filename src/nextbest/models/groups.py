@@ -48,7 +48,8 @@ class TwoGroups(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.values_ = [np.unique(rows[:, column]) for column in self.coded_]
         numbers = [_Density(rows[:, column]) for column in self.smooth_]
         self.grids_ = [number.grid for number in numbers]
-        self.center_, self.scale_ = rows[:, self.smooth_].mean(axis=0), rows[:, self.smooth_].std(axis=0)
+        within = self._within(rows)
+        self.center_, self.scale_ = within.mean(axis=0), within.std(axis=0)
         shows, rate = 0.9 * falls, np.full(len(rows), 0.1)
         for _ in range(ROUNDS):
             self._describe(rows, numbers, shows)
@@ -108,9 +109,15 @@ class TwoGroups(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return np.asarray(self.weak_.predict_proba(self._plain(rows))[:, 1])
 
     def _plain(self, rows: Floats) -> Floats:
-        """Numbers on one scale, and a column for each word."""
+        """Numbers on one scale, none beyond its grid, and a column for each word."""
         words = [rows[:, [column]] == values for column, values in zip(self.coded_, self.values_, strict=True)]
-        return np.hstack([(rows[:, self.smooth_] - self.center_) / self.scale_, *words])
+        return np.hstack([(self._within(rows) - self.center_) / self.scale_, *words])
+
+    def _within(self, rows: Floats) -> Floats:
+        """The numbers, each at most at an end of its grid: beyond it a line would make anyone certain. Shape: (rows, numbers)."""
+        columns = zip(self.smooth_, self.grids_, strict=True)
+        found = [rows[:, column].clip(grid[0], grid[-1]) for column, grid in columns]
+        return np.array(found).T if found else np.zeros((len(rows), 0))
 
     def predict_proba(self, rows: Floats) -> npt.NDArray[Any]:
         """Shape: (rows, 2); the second column is the probability of a fall."""
