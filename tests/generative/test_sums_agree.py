@@ -1,6 +1,9 @@
 """What rows add up to, cell by cell, against plain Python; and the same however many turns and batches it takes."""
 
+import os
 import random
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import pandas as pd
@@ -54,7 +57,7 @@ def value(name, column, draw):
         return draw.choice(["12.50", "-3", "100000", "0", "many", "7,25", str(draw.randrange(1, 40000))])
     if column.type in ("integer", "number"):
         return str(draw.randrange(1, 29))
-    return {"flag": "yes", "list": "", "text": "x"}.get(column.type, "")
+    return {"flag": draw.choice(["yes", "no"]), "list": "", "text": "x"}.get(column.type, "")
 
 
 def expected(book, engine):
@@ -127,6 +130,8 @@ def summed(book, data, temp):
         engine.create(features.left_alone(book))
         summing.sum_up(reading)
         found = {row[book.code]: row for row in rows_of(engine, features.SUMMED)}
+        alone = {code for (code,) in engine.rows(f"select {quote(book.code)} from left_alone")}
+        assert {code for code, row in found.items() if row[features.ALONE]} == alone
         rejects = engine.rows("select * from rejects order by all")
         return found, (reading.listed(), reading.counts, rejects), expected(book, engine)
 
@@ -149,3 +154,24 @@ def test_rows_add_up_as_in_plain_python(name, tmp_path, monkeypatch):
     monkeypatch.setattr(summing, "ROWS", 7)  # and two tables at once
     again, told_again, _ = summed(book, data, tmp_path)
     assert (again, told_again) == (found, told)
+
+
+MOMENTS = """
+import sys
+from datetime import date
+from nextbest.playbook.bind import bound
+from nextbest.playbook.load import find, load
+from nextbest.services.progress import silent
+from nextbest.services.summing import read_customers
+with read_customers(sys.argv[1], bound(load(find("shop-invoices")), date(2025, 8, 31)), silent) as reading:
+    print(reading.listed(), reading.engine.rows('select "spent_back[1]", "spent_back[2]" from features'))
+"""
+
+
+def test_a_moment_is_of_the_same_day_in_every_time_zone(tmp_path):
+    """Rows stream on connections of their own: the machine's zone is not theirs."""
+    moments = pd.to_datetime(["2025-08-31 20:30:00+00:00", "2025-07-31 22:00:00+00:00", "2025-08-01 01:00:00+00:00"])
+    pd.DataFrame({"customer": ["a"] * 3, "date": moments, "amount": [10.0, 20.0, 40.0]}).to_parquet(tmp_path / "invoices.parquet")
+    for zone in ("UTC", "Asia/Almaty"):
+        done = subprocess.run([sys.executable, "-c", MOMENTS, tmp_path], env=os.environ | {"TZ": zone}, capture_output=True, text=True)
+        assert done.stdout.strip() == "[] [(50.0, 20.0)]", (zone, done.stderr)

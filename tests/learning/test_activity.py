@@ -1,6 +1,7 @@
 """Whose activity will fall: leak-free, calibrated, explained; a shop of known law."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import nextbest
 from nextbest.cli import app
+from nextbest.errors import UsageError
 from nextbest.models import activity
 from nextbest.models.activity import Model, Table, folds
 from nextbest.models.base import log_odds
@@ -157,6 +159,15 @@ def test_every_family_is_whole_again_from_its_file(family, tmp_path):
     fresh = table(seed=1).features.assign(c=["x", "y", "never seen", ""] * 50)
     assert model.probability(fresh).std() > 0.05
     np.testing.assert_array_equal(again.probability(fresh), model.probability(fresh))
+
+
+def test_a_model_of_an_earlier_version_is_to_be_trained_again(trained, tmp_path):
+    folder, _ = trained
+    old = shutil.copytree(folder / "model", tmp_path / "old")
+    parts = skops.io.load(old / "pipelines.skops", trusted=TRUSTED)
+    skops.io.dump([pipeline for _, pipeline in parts], old / "pipelines.skops")
+    with pytest.raises(UsageError, match="train it again"):
+        predict(folder / "shop", old, out=tmp_path / "p.parquet")
 
 
 def test_a_blend_is_taken_unless_one_family_is_clearly_better():

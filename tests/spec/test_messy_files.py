@@ -152,6 +152,22 @@ def test_gzip_by_another_name_and_names_in_capitals(bank: Bank):
     assert spent(bank.decide()) == 2500.0
 
 
+def test_a_file_that_breaks_off_in_the_middle_is_told_without_its_values(bank: Bank):
+    rows = pd.DataFrame(
+        {"client_code": "1", "date": "2025-08-10", "category": "Такси", "amount": "77.25", "currency": "KZT"}, index=range(400_000)
+    )
+    rows["date"] = pd.date_range("2025-08-01", periods=len(rows), freq="s").astype(str)
+    path = bank.folder / "whole.parquet"
+    rows.to_parquet(path, row_group_size=100_000, compression="zstd")
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 2 // 3
+    content[middle : middle + 4000] = b"\xff" * 4000
+    bank.tables |= {"transactions.csv": None, "transactions.parquet": bytes(content)}
+    with pytest.raises(DataError, match="transactions: the files cannot be read") as told:
+        bank.decide()
+    assert "77.25" not in str(told.value) and not (bank.folder / "out").exists()
+
+
 def test_lists_in_parquet_and_whole_codes_written_as_floats(bank: Bank):
     bank.tables["clients.csv"] = None
     data = bank.write()

@@ -33,9 +33,18 @@ def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
     }  # fmt: skip
     rejects = run.rejects
     assert sorted(rejects.problem.value_counts().to_dict().items()) == sorted(left_out.items())
-    assert set(rejects.source_file) == {"transactions.csv"}
+    assert set(rejects.source_file) == {"transactions.csv"} and not rejects.kept.any()
     assert "yesterday" in rejects[rejects.problem == "bad_date"].row.iloc[0]
     assert spent(run) == 2500.0
+
+
+def test_a_malformed_row_is_told_once_and_of_its_own_table(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-10", "1,yesterday,Такси,100,KZT")
+    bank.add("transfers.csv", "1,yesterday,salary_in,in,100,KZT")
+    run = bank.decide()
+    told = {("transactions", "malformed_row"), ("transactions", "bad_date"), ("transfers", "bad_date")}
+    assert problems(run) == {(table, problem, None): (1, False) for table, problem in told}
+    assert sorted(zip(run.rejects.source, run.rejects.problem, strict=True)) == sorted(told)
 
 
 def test_a_playbook_says_that_months_come_first_and_what_stands_between_thousands(bank: Bank, tmp_path):

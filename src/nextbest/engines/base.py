@@ -54,7 +54,7 @@ class Engine(Protocol):
         ...
 
     def show(self, name: str, table: pa.Table) -> None:
-        """Let a table of Arrow's be asked by a name, without keeping it anywhere else."""
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches`."""
         ...
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:

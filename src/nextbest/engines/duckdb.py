@@ -37,7 +37,7 @@ class DuckDBEngine:
             self.connection.execute(f"set {threshold} = '{NEVER}'")
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
-        self.connection.execute("set timezone = 'UTC'") if _has_timezone(self.connection) else None
+        self.connection.execute("set global timezone = 'UTC'") if _has_timezone(self.connection) else None  # for cursors too
 
     def __enter__(self) -> "DuckDBEngine":
         return self
@@ -116,7 +116,9 @@ class DuckDBEngine:
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
         """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
-        return self.connection.cursor().sql(select).to_arrow_reader(size)
+        cursor = self.connection.cursor()
+        cursor.execute("set enable_progress_bar = false")
+        return cursor.sql(select).to_arrow_reader(size)
 
     def export(self, select: str, path: Path) -> None:
         """Write a result to one file, Parquet or CSV by its ending."""

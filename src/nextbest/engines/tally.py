@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from nextbest.plan.measures import DAYS_AGO, LAST_MONTH, PLACE, Coded
 from nextbest.plan.staging import DOUBLE
+from nextbest.playbook.bind import UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -22,6 +23,8 @@ NO_HASHES: Hashes = np.zeros(0, np.uint64)
 
 _DAYS = 1 << 20
 """Beyond any number of days ago."""
+_MANY = 1 << 24
+"""Days of cells that may stand twice before they are put together."""
 
 
 @dataclass
@@ -110,27 +113,31 @@ class Tally:
             bought = slice(None) if positive[rows].all() else positive[rows]
             if "count" in figures:
                 np.add.at(figures["count"], cell[bought], 1.0)
-            if "since" in figures or "first" in figures or any(item.of == "days" for item in measure.cells):
+            counts_days = any(item.of == "days" for item in measure.cells)
+            if "since" in figures or "first" in figures or counts_days:
                 ago = batch.column(DAYS_AGO).to_numpy()[rows]
                 if "since" in figures:
                     np.minimum.at(figures["since"], cell, ago)
                 if "first" in figures:
                     np.maximum.at(figures["first"], cell, ago)
-                days.append(np.unique(cell[bought] * _DAYS + ago[bought]))
+                if counts_days:
+                    days.append(_distinct(cell[bought] * _DAYS + ago[bought]))
+                if sum(map(len, days[1:])) > _MANY:
+                    days[:] = [_distinct(np.concatenate(days))]
 
     def columns(self) -> dict[str, pa.Array]:
         """Cell → its figure for every customer, in the order of their places; sums in units."""
         found: dict[str, pa.Array] = {}
         for measure, keys, figures, days in zip(self.measures, self._keys, self._figures, self._days, strict=True):
+            together = _distinct(np.concatenate(days)) // _DAYS if days else np.zeros(0, np.int64)
             for cell in measure.cells:
                 number = keys.index(cell.key)
                 if cell.of == "days":
-                    together = np.unique(np.concatenate(days)) // _DAYS if days else np.zeros(0, np.int64)
                     own = together[together // self.customers == number] % self.customers
                     found[cell.column] = pa.array(np.bincount(own, minlength=self.customers).astype(np.float64))
                     continue
                 figure = figures[cell.of][number * self.customers : (number + 1) * self.customers]
-                unknown = ~np.isfinite(figure) if cell.of in _UNKNOWN else None
+                unknown = ~np.isfinite(figure) if cell.of in UNKNOWN else None
                 found[cell.column] = pa.array(figure / 100 if cell.of == "sum" else figure, mask=unknown)
         return found
 
@@ -141,7 +148,14 @@ class Tally:
 
 
 _START = {"sum": 0.0, "count": 0.0, "since": np.inf, "first": -np.inf}
-_UNKNOWN = ("since", "first")
+
+
+def _distinct(values: Places) -> Places:
+    """Each once, in order."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def _doubled(hashes: Sequence[Hashes]) -> Hashes:

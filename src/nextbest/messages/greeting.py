@@ -7,6 +7,8 @@ from nextbest.playbook.bind import Bound
 NAME = r"^\p{L}[\p{L}''’ʼ-]*( \p{L}[\p{L}''’ʼ-]*){0,2}$"
 """A name fit to greet by: letters, apostrophes and hyphens, at most three words."""
 LONGEST = 30
+NAMELESS = "0::ubigint"
+"""The shape of no greeting."""
 
 
 @once
@@ -31,7 +33,8 @@ def addressed(bound: Bound) -> Stage:
 def greetings(bound: Bound) -> Stage:
     """How each name is greeted; '' for one that is no name, or that the rules dislike. Grain: one name and language.
 
-    Names are linted here, each once: what stands after a greeting is linted without them (`render.shapes`).
+    Names are linted here, each once. `greet_shape` is the same for names that rules over a whole text take alike: capitals and small
+    letters stand alike, and what rules count or ask for is found in them as often.
     """
     channel = bound.model.business.channel
     calm = f"case when name = upper(name) then {_title('name')} else upper(name[1]) || name[2:] end"
@@ -40,22 +43,24 @@ def greetings(bound: Bound) -> Stage:
         disliked = lint.in_part(bound.model, language, channel, "greet")
         names = f"select distinct name from addressed where allowed and language = {text(language)} and name is not null"
         fit = f"select name, case when length(name) <= {LONGEST} and regexp_matches(name, {text(NAME)}) then {calm} || ',' end as greet"
+        greet = f"case when greet is null or {disliked} then '' else greet || ' ' end as greet"
+        like = "regexp_replace(regexp_replace(greet, '\\p{Lu}', 'A', 'g'), '\\p{Ll}+', 'a', 'g')"
+        found = ", ".join(["0", *lint.found_in_part(bound.model, language, channel, "greet")])
         selects.append(
-            f"select {text(language)} as language, name, case when greet is null or {disliked} then '' else greet || ' ' end as greet "
-            f"from ({fit} from ({names}))"
+            f"select {text(language)} as language, name, greet, case when greet = '' then {NAMELESS} else hash({like}, [{found}]) end "
+            f"as greet_shape from (select name, {greet} from ({fit} from ({names})))"
         )
     return Stage("greetings", "one name and language", "\nunion all\n".join(selects))
 
 
 @once
 def greeted(bound: Bound) -> Stage:
-    """Who may be written to, with the greeting and how many words it has. Grain: one customer."""
+    """Who may be written to, with the greeting and its shape. Grain: one customer."""
     key = quote(bound.code)
-    greet = "coalesce(greet, '')"
     return Stage(
         "greeted",
         "one customer who may be written to",
-        f"select {key}, place, language, {greet} as greet, length({greet}) - length(replace({greet}, ' ', '')) as words, "
+        f"select {key}, place, language, coalesce(greet, '') as greet, coalesce(greet_shape, {NAMELESS}) as greet_shape, "
         "cast([] as integer[]) as tried\nfrom addressed left join greetings using (language, name) where allowed",
     )
 

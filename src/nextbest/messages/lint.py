@@ -50,6 +50,13 @@ def in_part(playbook: Playbook, language: str, channel: str, column: str) -> str
     return " or ".join(found for rule in rules if (found := breaks(rule, column))) or "false"
 
 
+def found_in_part(playbook: Playbook, language: str, channel: str, column: str) -> list[str]:
+    """SQL: what a part of a text adds to what rules count or ask for in the whole."""
+    rules = rules_of(playbook, language, channel).values()
+    counts = [f"len(regexp_extract_all({column}, {text(pattern)}))" for rule in rules for pattern in rule.at_most]
+    return counts + [f"cast(regexp_matches({column}, {text(rule.require)}) as bigint)" for rule in rules if rule.require]
+
+
 def _names_digits(rule: LintRule) -> bool:
     patterns = [*rule.forbid, *rule.at_most, rule.require or ""]
     if rule.tokens:

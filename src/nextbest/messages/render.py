@@ -1,7 +1,7 @@
 """Choose and write one message per customer: the richest wording of each part that is true and fits together.
 
 All customers with the same first offer and language are written in one pass. A text that the linter refuses
-is tried again with the next wording, for those customers only.
+is tried again without the name, then with the next wording, for those customers only.
 """
 
 from itertools import product
@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from nextbest.messages import lint
 from nextbest.messages.facts import PERIODS, periods
+from nextbest.messages.greeting import NAMELESS
 from nextbest.messages.locale import Written
 from nextbest.messages.template import GREET, MONTH, concatenation, length, names
 from nextbest.plan.stage import Stage, listing, once, quote, text
@@ -31,8 +32,8 @@ def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
 def texts(bound: Bound, place: int, language: str, source: str = "greeted") -> str:
     """A SELECT that writes the message of one offer in one language for all customers of `source` it is for.
 
-    Columns: the customer's code, place, language, greet, words, tried, choice, offer, treatment (e.g. `observe-1 help-2 act-1`), message,
-    facts (each as it is written in the text), shape. The message is null where no treatment is true, fits and is not yet tried.
+    Columns: the customer's code, place, language, greet, greet_shape, tried, choice, offer, treatment (e.g. `observe-1 help-2 act-1`),
+    message, facts (each as it is written in the text), shape. The message is null where no treatment is true, fits and is not yet tried.
 
     A wording's length is known from its facts' before anything is written: only what is chosen is.
     """
@@ -71,7 +72,7 @@ class _Texts:
         columns = {
             "place": str(self.place),
             "language": text(self.language),
-            **{name: name for name in ("greet", "words", "tried", "choice")},
+            **{name: name for name in ("greet", "greet_shape", "tried", "choice")},
             "offer": text(self.offer.id),
             "treatment": f"case choice {treatments} end",
             "message": self._message(),
@@ -88,7 +89,7 @@ class _Texts:
         for part, index in self.wordings:
             when = self.offer.parts[part][index].when
             items += [f"{_over(when, own)} as {_when(part, index)}"] if when is not None else []
-        return f"""select {listing([key, "a.greet", "a.words", "a.tried", *items])}
+        return f"""select {listing([key, "a.greet", "a.greet_shape", "a.tried", *items])}
 from {self.source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {self.place} and a.language = {text(self.language)}"""
 
@@ -169,14 +170,14 @@ where a.place = {self.place} and a.language = {text(self.language)}"""
         return f"case when joined is not null then {f'list_filter([{stated}], lambda x: x is not null)' if stated else none} end"
 
     def _shape(self) -> str:
-        """SQL: a hash of what the text is made of, but for which digits stand where and the letters of the name.
+        """SQL: a hash of what the text is made of, but for which digits stand where and which letters a name has.
 
         Texts of one shape break the same rules, but for rules that name a digit. A million texts have some hundred shapes, and each
         is linted once.
         """
         shapes = {name: form.shape(_value(name), _size(name)) for name, form in self.forms.items()}
         facts = [f"case when {_text(name)} is not null then {shape} end" for name, shape in shapes.items()]
-        return f"hash({', '.join([text(f'{self.offer.id} {self.language}'), 'choice', 'words', *facts])})"
+        return f"hash({', '.join([text(f'{self.offer.id} {self.language}'), 'choice', 'greet_shape', *facts])})"
 
 
 @once
@@ -194,17 +195,20 @@ def shapes(bound: Bound, table: str = "messages") -> Stage:
 
 @once
 def refused(bound: Bound, table: str = "messages") -> Stage:
-    """Whose text the linter refuses, to be written anew. Grain: one such customer."""
+    """Whose text the linter refuses, to be written anew: first without the name, which a rule may dislike in this text, then with the
+    next wording. Grain: one such customer.
+    """
     channel = bound.model.business.channel
     own = " ".join(
         f"when {text(language)} then {lint.by_text(bound.model, language, channel, 'message')}"
         for language in bound.model.business.languages
     )
-    columns = f"{quote(bound.code)}, place, language, greet, words"
+    tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return Stage(
         "refused",
         "one customer whose text is refused",
-        f"select {columns}, list_append(tried, choice) as tried from {table} left join shapes using (language, shape)\n"
+        f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried "
+        f"from {table} left join shapes using (language, shape)\n"
         f"where message is not null and (len(broken) > 0 or len(case language {own} end) > 0)",
     )
 

@@ -35,7 +35,7 @@ def ranks(bound: Bound) -> list[str]:
     own = [col(offer, "order") for offer in bound.offers]
     items = []
     for place, offer in enumerate(bound.offers):
-        better = [f"cast({other} {'>=' if n < place else '>'} {own[place]} as tinyint)" for n, other in enumerate(own) if n != place]
+        better = [f"cast({other} {'>=' if n < place else '>'} {own[place]} as smallint)" for n, other in enumerate(own) if n != place]
         rank = f"case when {own[place]} > {CLOSED} then {' + '.join(['1', *better])} end"
         if offer.id == bound.model.contact.fallback:
             rank = f"case when greatest({', '.join(own)}) = {CLOSED} and {is_open(offer)} then 1 else {rank} end"

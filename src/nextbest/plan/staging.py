@@ -253,10 +253,11 @@ from (select r.*, c.{quote(PLACE)}
 DOUBLE = "duplicate_row"
 
 
-def doubles(rows: str) -> str:
-    """The rows of an activity table that stand again: all but one of each whose `row_hash` stands in the table `doubled`."""
+def doubles(source: Source, rows: str) -> str:
+    """The rows of an activity table that stand again: all but the first of each whose `row_hash` stands in the table `doubled`."""
+    order = ", ".join(["source_file", *map(raw, source.columns)])
     among = f"from ({rows}) where row_hash in (select row_hash from doubled) and (problem is null or not {is_rejected()})"
-    return f"select * replace ({text(DOUBLE)} as problem) {among} qualify row_number() over (partition by row_hash) > 1"
+    return f"select * replace ({text(DOUBLE)} as problem) {among} qualify row_number() over (partition by row_hash order by {order}) > 1"
 
 
 def is_rejected(column: str = "problem") -> str:

@@ -177,7 +177,7 @@ def read_activity(folder: Path) -> tuple[Model, float]:
         raise UsageError([Problem(str(folder), f"is a model of {card.task}, not of activity", "train with --task activity")])
     try:
         rest = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        parts = skops.io.load(folder / PIPELINES, trusted=TRUSTED)
+        parts = [(float(weight), part) for weight, part in skops.io.load(folder / PIPELINES, trusted=TRUSTED)]
         background = pd.DataFrame(rest["background"])
         seen = pd.read_parquet(folder / SEEN).set_index("row").odds
         model = Model(rest["family"], rest["settings"], parts, scales.restored(rest["scale"]), rest["grid"], background, seen)

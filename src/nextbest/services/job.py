@@ -135,6 +135,8 @@ class Job:
             self.engine.delete("messages", f"{self.key} in (select {self.key} from refused)")
             self._write_texts("refused", "rewritten")
             self.engine.insert("messages", "from rewritten")
+        for table in ("greetings", "greeted"):  # whoever is forgotten later leaves no name
+            self.engine.drop(table)
 
     def _write_texts(self, source: str, table: str) -> None:
         """Texts for the customers of `source`; then `refused` are those whose text may not go out."""

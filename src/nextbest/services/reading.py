@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from nextbest.engines.base import Engine
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
@@ -26,7 +27,7 @@ _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as s
 
 @dataclass
 class Reading:
-    """Makes the customers table, the activity tables and `summed`, and beside them `rejects`: one row that was left out or is odd.
+    """Makes the customers table and the activity tables, and beside them `rejects`: one row that was left out or is odd.
 
     `problems` counts what was found; `counts` says how many rows of each source were read and kept. `remembered`: the
     purposes whose consents stand in the engine's table of that name. `others`: tables beside the playbook's sources.
@@ -85,7 +86,7 @@ class Reading:
         """What the engine cannot read of a table is told as a problem of its files. Raises DataError."""
         try:
             yield
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows stream
             # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
             what = f"the files cannot be read together ({type(error).__name__})"
             raise DataError([Problem(name, what, "export them again as UTF-8 CSV or Parquet, all of one kind")]) from error
@@ -107,11 +108,9 @@ class Reading:
             self._stage(name, staged, rows)
         self.id_type = "bigint" if numbers else self.type_of(self.sources[name].code, staged)
         self.engine.create(Stage(name, "one customer", staging.distinct_customers(self.book, staged, self.id_type)))
-        self.tell(name, rows, read, self._counted(staged))
-        if self.found.of(name) or not self.sources[name].made_of:
+        if self.found.of(name) or not self.sources[name].made_of:  # else they are told when the rows themselves are read
             self._malformed(name)
-        else:
-            drop_malformed(self.engine)  # they are told when the rows themselves are read
+        self.tell(name, rows, read, self._counted(staged))
 
     def activity_table(self, name: str) -> str:
         """Make an activity table to be asked; returns a SELECT of its rows with what is only for rejects.
@@ -139,7 +138,8 @@ class Reading:
         if found.keys() - ({staging.DOUBLE} if doubled else set()):
             self._reject(name, f"select * from ({rows}) where problem is not null")
         if doubled:
-            self._reject(name, staging.doubles(rows))
+            self._reject(name, staging.doubles(self.sources[name], rows))
+        drop_malformed(self.engine)  # the same ones, met again
         self.counts[name] = {"read": read, "kept": read - rejected}
 
     def nothing_left(self, name: str) -> None:
@@ -174,9 +174,9 @@ class Reading:
         select, staged = rows(self._rows_of(name)), f"{name}_rows"
         self._stage(name, staged, select)
         [(read,)] = self.engine.rows(f"select count(*) from {quote(staged)}")
-        self.tell(name, select, read, self._counted(staged))
         if self.found.of(name):
             self._malformed(name)
+        self.tell(name, select, read, self._counted(staged))
 
     def type_of(self, code: str, staged: str) -> str:
         """How a table's codes are typed: whole numbers where all of them are."""
@@ -195,13 +195,14 @@ class Reading:
         self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
 
     def _reject(self, name: str, select: str) -> None:
-        kept = " or ".join(f"problem like {text(kind + '%')}" for kind in staging.KEPT)
+        kept = f"split_part(cast(problem as varchar), ':', 1) in ({', '.join(map(text, staging.KEPT))})"
         part = (
             f"select {text(name)} as source, source_file, cast(null as bigint) as line, "
             f"cast(problem as varchar) as problem, {kept} as kept, "
             f"{staging.as_written(self.sources[name])} as row from ({select})"
         )
-        self._add_rejects(part)
+        with self.readable(name):
+            self._add_rejects(part)
 
     def _malformed(self, name: str) -> None:
         """Rows that the reader could not split into cells."""
