@@ -86,18 +86,21 @@ class Summing:
         self.customers = quote(self.book.model.business.customers)
 
     def run(self) -> None:
-        """Add up, and once more where rows stand twice; then tell what was odd."""
+        """Add up turn by turn, then tell what was odd."""
         for name in self.reading.activity:
             self.rows[name] = self.reading.activity_table(name)
-        tallies = self._add_up({})
-        doubled = {name: np.concatenate([part.doubled for part in parts]) for name, parts in tallies.items()}
-        if any(len(hashes) for hashes in doubled.values()):
-            tallies = self._add_up(doubled)
-        for name, parts in tallies.items():
+        found: dict[str, list[Tally]] = {name: [] for name in self.rows}
+        for turn in self._turns():
+            tallies = self._add_up(turn)
+            self._lay_out(turn, list(tallies.values()))
+            for name, tally in tallies.items():
+                found[name].append(tally.without_figures())
+        for name, parts in found.items():
             problems, read = sum((part.problems for part in parts), Counter[str]()), sum(part.rows for part in parts)
-            if len(doubled[name]):
-                self.engine.load("doubled", pa.table({"row_hash": doubled[name]}))
-            self.reading.tell(name, self.rows[name], read, problems, doubled=len(doubled[name]) > 0)
+            doubled = np.concatenate([part.twice for part in parts])
+            if len(doubled):
+                self.engine.load("doubled", pa.table({"row_hash": doubled}))
+            self.reading.tell(name, self.rows[name], read, problems, doubled=len(doubled) > 0)
             if read and self.reading.counts[name]["kept"] == 0:
                 self.reading.nothing_left(name)
 
@@ -106,27 +109,23 @@ class Summing:
         most = max(1, MOST_CELLS // max(1, sum(len(found) for found in self.book.cells.values())))
         return [Turn(first, min(most, count - first), count <= most) for first in range(0, max(1, count), most)]
 
-    def _add_up(self, doubled: Mapping[str, Hashes]) -> dict[str, list[Tally]]:
-        """What the tables come to, turn by turn. `doubled`: hashes of rows of which the first one alone counts."""
-        found: dict[str, list[Tally]] = {name: [] for name in self.rows}
-        for turn in self._turns():
-            one = partial(self._tally, turn, doubled)
-            if turn.customers > ROWS:
-                with ThreadPoolExecutor(max(1, len(found))) as pool:
-                    tallies = list(pool.map(one, found))
-            else:
-                tallies = list(map(one, found))
-            self._lay_out(turn, tallies)
-            for name, tally in zip(found, tallies, strict=True):
-                found[name].append(tally.without_figures())
-        return found
+    def _add_up(self, turn: Turn) -> dict[str, Tally]:
+        """What each table comes to for the customers of a turn; one in which rows stand twice is added up once more."""
+        tallies = self._tallied(turn, dict.fromkeys(self.rows, NO_HASHES))
+        twice = {name: tally.without_figures().doubled for name, tally in tallies.items() if len(tally.doubled)}
+        return tallies | self._tallied(turn, twice)
 
-    def _tally(self, turn: Turn, doubled: Mapping[str, Hashes], name: str) -> Tally:
+    def _tallied(self, turn: Turn, twice: Mapping[str, Hashes]) -> dict[str, Tally]:
+        """`twice`: of each table the hashes of rows of which the first one alone counts."""
+        with ThreadPoolExecutor(len(twice) if twice and turn.customers > ROWS else 1) as pool:
+            return dict(zip(twice, pool.map(partial(self._tally, turn), twice, twice.values()), strict=True))
+
+    def _tally(self, turn: Turn, name: str, twice: Hashes) -> Tally:
         coded = measures.coded(self.book, name)
         nobody = f" or {quote(PLACE)} is null" if turn.first == 0 else ""  # rows of nobody known are told in the first turn
         select = coded.select if turn.whole else f"select * from ({coded.select}) where {turn.where}{nobody}"
         with self.reading.readable(name):
-            tally = Tally(coded.measures, REJECTED, turn.customers, turn.first, doubled.get(name, NO_HASHES))
+            tally = Tally(coded.measures, REJECTED, turn.customers, turn.first, twice)
             return tally.add(self.engine.batches(select, ROWS))
 
     def _lay_out(self, turn: Turn, tallies: list[Tally]) -> None:
