@@ -139,6 +139,18 @@ def test_an_impossible_revenue_and_slips_of_the_pen_are_told(trained, tmp_path):
     assert done.rejects and len(pd.read_parquet(done.rejects)) == 2 and done.customers == 260
 
 
+def test_a_number_that_is_nobodys_is_not_known_and_is_told(trained, tmp_path):
+    folder, _ = trained
+    data = shop(tmp_path / "absurd")
+    people = pd.read_csv(data / "market_file.csv", dtype=str)
+    people.loc[0, "Маркет_актив_6_мес"], people.loc[1, "Акционные_покупки"] = "1e39", "-1e17"
+    people.to_csv(data / "market_file.csv", index=False)
+    done = predict(data, folder / "model", out=tmp_path / "p.parquet")
+    assert sum(item["rows"] for item in done.problems if item["problem"] == "unreadable") == 2 and done.customers == 260
+    huge = table().frame.assign(a=1e308)
+    assert np.isfinite(Model.fitted(table(), 0, FEW).probability(Table(huge, ("a", "b"), ("c",)).features)).all()
+
+
 def table(rows=200, seed=0):
     chance = np.random.default_rng(seed)
     frame = pd.DataFrame({"a": chance.normal(size=rows), "b": chance.normal(size=rows), "c": chance.choice(["x", "y"], rows)})

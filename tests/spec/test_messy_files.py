@@ -2,9 +2,10 @@
 
 import gzip
 
+import duckdb
 import pandas as pd
 import pytest
-from tests.conftest import CLIENTS, TRANSACTIONS, Bank, spent
+from tests.conftest import CLIENTS, TRANSACTIONS, Bank, problems, spent
 
 import nextbest
 from nextbest.errors import DataError, UsageError
@@ -150,6 +151,24 @@ def test_gzip_by_another_name_and_names_in_capitals(bank: Bank):
         "CLIENTS.CSV.GZ": gzip.compress(CLIENTS.encode()),
     }
     assert spent(bank.decide()) == 2500.0
+
+
+def test_a_quotation_mark_that_nobody_closes_is_told_with_its_line(bank: Bank):
+    """The reader takes all that follows for one cell: thousands of rows would be missing."""
+    rows = [f"1,2025-08-{1 + n % 28:02} 12:00:{n % 60:02},Такси,{100 + n},KZT" for n in range(3000)]
+    rows[1000] = '1,2025-08-10 12:00:00,"Такси,100,KZT'
+    bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
+    bank.add("transactions.csv", *rows)
+    with pytest.raises(DataError, match="transactions") as told:
+        bank.decide()
+    if duckdb.__version__ < "2":  # later ones say themselves that they cannot read it
+        assert "transactions.csv, line 1002: a quotation mark is opened and not closed" in str(told.value)
+
+
+def test_a_quotation_mark_within_a_row_costs_that_row_alone(bank: Bank):
+    bank.add("transactions.csv", '1,2025-08-10 12:00:00,"Та"кси,100,KZT', "1,2025-08-11 12:00:00,Такси,100,KZT")
+    run = bank.decide()
+    assert problems(run) == {("transactions", "malformed_row", None): (1, False)} and spent(run) == 2600.0
 
 
 def test_a_file_that_breaks_off_in_the_middle_is_told_without_its_values(bank: Bank):

@@ -42,6 +42,7 @@ BLENDS: dict[str, dict[str, float]] = {
 }
 """Blend → the weight of each family's log-odds, with its best setting. A line, a margin, trees and groups err in different places."""
 TREES, INNER, GRID = 400, 5, 201
+MOST = 1e30
 DRAWS = 24
 """Orders of features, each beside one customer of the background, from which a customer's reasons are averaged."""
 
@@ -57,8 +58,8 @@ class Table:
 
     @property
     def features(self) -> pd.DataFrame:
-        """Numbers as doubles, words as text ('' where unknown)."""
-        numbers = {name: pd.to_numeric(self.frame[name]).astype(float) for name in self.numbers}
+        """Numbers as doubles, none larger than trees can count, words as text ('' where unknown)."""
+        numbers = {name: pd.to_numeric(self.frame[name]).astype(float).clip(-MOST, MOST) for name in self.numbers}
         words = {name: self.frame[name].astype(object).where(self.frame[name].notna(), "").astype(str) for name in self.words}
         return pd.DataFrame({**numbers, **words})
 

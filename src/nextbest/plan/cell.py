@@ -26,6 +26,9 @@ AMBIGUOUS = r"^[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}$"
 """`1,234` or `1.234`: a thousand or one."""
 GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 
+LARGEST = 1 << 53
+"""From here on a double does not tell a number from the next; whatever is as large is no number of anybody's."""
+
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
 
@@ -47,7 +50,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             return f"case when isfinite({number}){grouped} then try_cast(floor({number}) as integer) end"
         case "number":
             number = _number(trimmed, column.thousands)
-            return f"case when isfinite({number}) then {number} end"
+            return f"case when abs({number}) < {LARGEST} then {number} end"
         case "money":
             return _amount(trimmed, column.thousands)
         case "date":
@@ -66,7 +69,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
 
 def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     if column.type == "number" and native.startswith(("DOUBLE", "FLOAT")):
-        return f"case when isfinite({raw}) then cast({raw} as double) end"
+        return f"case when abs({raw}) < {LARGEST} then cast({raw} as double) end"
     kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
     if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
         return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"

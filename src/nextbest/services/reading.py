@@ -88,8 +88,8 @@ class Reading:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows stream
             # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
-            what = f"the files cannot be read together ({type(error).__name__})"
-            raise DataError([Problem(name, what, "export them again as UTF-8 CSV or Parquet, all of one kind")]) from error
+            what = f"the files cannot be read together ({type(error).__name__}): one is damaged, or of another kind than the others"
+            raise DataError([Problem(name, what, "export them again, all as UTF-8 CSV or all as Parquet")]) from error
 
     def _stage(self, name: str, staged: str, rows: str) -> None:
         with self.readable(name):
@@ -214,10 +214,25 @@ class Reading:
             f"join {MALFORMED}_scan as s using (scan_id, file_id)"
         )
         [(count,)] = self.engine.rows(f"select count(*) from (select distinct source_file, line from ({part}))")
+        self._check_quotes()
         if count:
             self._add_rejects(part)
             self._problem(name, "malformed_row", count)
         drop_malformed(self.engine)
+
+    def _check_quotes(self) -> None:
+        """Behind a quotation mark that nobody closes the reader gives up, and tells nothing of the rest. Raises DataError."""
+        open_ended = "m.error_type = 'UNQUOTED VALUE' and contains(rtrim(m.csv_line, chr(13) || chr(10)), chr(10))"
+        found = self.engine.rows(
+            f"select distinct parse_filename(s.file_path), m.line from {MALFORMED} as m "
+            f"join {MALFORMED}_scan as s using (scan_id, file_id) where {open_ended} order by all"
+        )
+        if found:
+            what, fix = (
+                "a quotation mark is opened and not closed: the rows behind it cannot be told apart",
+                'close it, or write two of them ("")',
+            )
+            raise DataError([Problem(f"{file}, line {line}", what, fix) for file, line in found])
 
     def _add_rejects(self, part: str) -> None:
         self.engine.insert("rejects", part)
