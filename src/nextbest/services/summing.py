@@ -117,7 +117,9 @@ class Summing:
 
     def _tallied(self, turn: Turn, twice: Mapping[str, Hashes]) -> dict[str, Tally]:
         """`twice`: of each table the hashes of rows of which the first one alone counts."""
-        with ThreadPoolExecutor(len(twice) if twice and turn.customers > ROWS else 1) as pool:
+        if turn.customers <= ROWS or not twice:
+            return {name: self._tally(turn, name, hashes) for name, hashes in twice.items()}
+        with ThreadPoolExecutor(len(twice)) as pool:
             return dict(zip(twice, pool.map(partial(self._tally, turn), twice, twice.values()), strict=True))
 
     def _tally(self, turn: Turn, name: str, twice: Hashes) -> Tally:

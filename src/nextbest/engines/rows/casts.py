@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from nextbest.engines.rows.asking import Asking
-from nextbest.engines.rows.types import FLOATING, WHOLE, Type, UnsupportedError, decimal_of, rescaled, written
+from nextbest.engines.rows.types import FLOATING, LARGEST, WHOLE, Type, UnsupportedError, decimal_of, rescaled, written
 
 Cast = Callable[[Any], Any]
 
@@ -26,7 +26,11 @@ def cast_of(source: Type, target: Type, is_try: bool, asking: Asking) -> Cast | 
     if source.id == "NULL" or source == target or (source.id in WHOLE - {"UHUGEINT"} and target.id == "HUGEINT"):
         return None
     if source.id in WHOLE and target.id == "BIGINT":
-        return None if source.id in _WITHIN_BIGINT else _whole(asking.cast(source, target, is_try))
+        return None if source.id in _WITHIN_BIGINT else _within(LARGEST["BIGINT"], asking.cast(source, target, is_try))
+    if source.id == "BOOLEAN" and target.id in WHOLE:
+        return int
+    if source.id in LARGEST and target.id in LARGEST:
+        return None if LARGEST[source.id] <= LARGEST[target.id] else _within(LARGEST[target.id], asking.cast(source, target, is_try))
     if source.id == "LIST" and target.id == "LIST":
         return _each(cast_of(source.of[0], target.of[0], is_try, asking))
     if source.id == "STRUCT" and target.id == "STRUCT" and len(source.of) == len(target.of):
@@ -50,8 +54,8 @@ def cast_of(source: Type, target: Type, is_try: bool, asking: Asking) -> Cast | 
     return asking.cast(source, target, is_try)
 
 
-def _whole(other: Cast) -> Cast:
-    return lambda value: value if -(2**63) <= value < 2**63 else other(value)
+def _within(limit: int, other: Cast) -> Cast:
+    return lambda value: value if -limit <= value < limit else other(value)
 
 
 def _each(item: Cast | None) -> Cast | None:
