@@ -1,127 +1,185 @@
-"""Two groups behind labels that are not to be trusted; worlds whose law is known."""
+"""The groups of a run: declared and found, weighed, compared, and what to offer them."""
+
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.stats import beta, gaussian_kde, norm
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import SVC
+import yaml
+from tests.learning.test_activity import shop
+from typer.testing import CliRunner
 
-from nextbest.models.groups import TwoGroups, _Density
-
-NOISE, SHARE = 0.12, 0.35
-PAGES, SLOPE = ((5, 1.5), (10, 2.0)), (3, -3)
-PROMO, FAVOURITE = ((5, 3), (2, 5)), np.array([[0.6, 0.3, 0.1], [0.2, 0.4, 0.4]])
-"""Of those whose fall shows, of all others."""
-
-
-def world(rows=900, seed=0, noise=NOISE):
-    """Of those who see few pages and wait for promotions all fall, of all others some, for reasons that do not show."""
-    chance = np.random.default_rng(seed)
-    shows = chance.random(rows) < SHARE
-    pages, promo = ([np.where(shows, *two) for two in zip(*law, strict=True)] for law in (PAGES, PROMO))
-    seen = chance.normal(*pages)
-    minutes = chance.normal(60 + np.where(shows, *SLOPE) * (seen - pages[0]), 3)  # the groups differ in how the two go together
-    favourite = np.where(shows, *(chance.choice(3, rows, p=own) for own in FAVOURITE))
-    falls = shows | (chance.random(rows) < noise)
-    return np.column_stack([seen, minutes, chance.beta(*promo), chance.random(rows) < 0.3, favourite]), falls.astype(float)
+import nextbest
+from nextbest.cli import app
+from nextbest.errors import PlaybookError, UsageError
+from nextbest.measure.segments import half
+from nextbest.services.segments import segments
 
 
-def law(rows, noise=NOISE):
-    """How likely each falls, by the law of the world; and how likely each is one of those whose fall shows."""
-    seen, minutes, promo, _, favourite = rows.T
-    likely = [
-        share
-        * norm.pdf(seen, *pages)
-        * norm.pdf(minutes, 60 + slope * (seen - pages[0]), 3)
-        * beta.pdf(promo, *own)
-        * words[favourite.astype(int)]
-        for share, pages, slope, own, words in zip((SHARE, 1 - SHARE), PAGES, SLOPE, PROMO, FAVOURITE, strict=True)
-    ]
-    shows = likely[0] / (likely[0] + likely[1])
-    return shows + (1 - shows) * noise, shows
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The risk comes with the file here, as from a bank's own model: who sees few pages is at risk."""
+    folder = tmp_path_factory.mktemp("segments")
+    people = pd.read_csv(shop(folder / "shop", 600) / "market_file.csv")
+    people.assign(Риск=np.where(people["Страниц_за_визит"] < 6, 0.9, 0.1)).to_csv(folder / "shop" / "market_file.csv", index=False)
+    nextbest.decide(folder / "shop", "shop", as_of="2025-08-31", out=folder / "out")
+    return folder / "out"
 
 
-def brier(probability, falls):
-    return float(np.mean((probability - falls) ** 2))
+def test_declared_groups_have_their_size_worth_and_stake(run):
+    found = segments(run)
+    features = pd.read_parquet(run / "features.parquet")
+    group = {item.name: item for item in found.declared}["promotions_at_risk"]
+    inside = features[(features.risk >= 0.48) & (features.promo_share >= 0.6)]
+    assert group.customers == len(inside) and group.share == pytest.approx(len(inside) / 600)
+    assert group.risk.value == pytest.approx(0.9) and group.value.value == pytest.approx(inside.margin_month.mean())
+    assert group.at_stake == pytest.approx(inside.at_stake.sum())
+    assert 0 < group.detectable < 1  # of the risk, downwards
+    assert group.value.low < group.value.value < group.value.high
 
 
-def test_of_those_of_whom_nothing_shows_some_fall_nevertheless():
-    found = TwoGroups(4).fit(*world())
-    rows, falls = world(5000, seed=1)
-    probability, (true, shows) = found.predict_proba(rows)[:, 1], law(rows)
-    assert np.abs(probability - true).mean() < 0.04 and abs(probability.mean() - falls.mean()) < 0.02
-    loyal = shows < 0.01
-    assert abs(probability[loyal].mean() - NOISE) < 0.03 and probability[loyal].min() > 0.05  # nobody is certain to stay
+def test_what_is_expected_counts_the_messages_that_go_out(tmp_path):
+    """After everyone refused, the contact policy lets the refused offers rest: messages are about others than those of rank 1."""
+    data, place = shop(tmp_path / "shop", 200), str(tmp_path / "workspace")
+    first = nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "one", workspace=place)
+    sent = first.messages[first.messages.withheld.isna()]
+    answers = pd.DataFrame(
+        {"id": range(len(sent)), "decision_id": sent.decision_id, "outcome": "refused", "happened": "2025-09-02T10:00:00Z"}
+    )
+    answers.rename(columns={"id": "event_id"}).to_csv(tmp_path / "answers.csv", index=False)
+    done = CliRunner().invoke(app, ["outcomes", "import", str(tmp_path / "answers.csv"), "--workspace", place])
+    assert done.exit_code == 0, done.output
+    again = nextbest.decide(data, "shop", as_of="2025-10-31", out=tmp_path / "two", workspace=place)
+    found = segments(again.folder).everyone
+    sent = again.messages[again.messages.withheld.isna()]
+    told = again.decisions.merge(sent[["id", "offer"]], on=["id", "offer"])
+    assert (told["rank"] > 1).sum() > len(told) / 2
+    assert {item.offer: item.customers for item in found.offers} == told.offer.value_counts().to_dict()
 
 
-def test_where_labels_are_noisy_on_one_side_it_beats_a_line_and_a_margin():
-    rows, falls = world()
-    fresh, fell = world(5000, seed=1)
-    least, ours = brier(law(fresh)[0], fell), brier(TwoGroups(4).fit(rows, falls).predict_proba(fresh)[:, 1], fell)
-    center, scale = rows.mean(axis=0), rows.std(axis=0)
-    line = LogisticRegression().fit((rows - center) / scale, falls).predict_proba((fresh - center) / scale)[:, 1]
-    margin = SVC(gamma="auto").fit((rows - center) / scale, falls).predict((fresh - center) / scale)
-    assert least < ours < least + 0.006
-    assert ours < brier(line, fell) - 0.01 and ours < brier(margin, fell) - 0.01
+def test_who_is_at_risk_differs_in_what_makes_the_risk_and_in_little_else(run):
+    found = segments(run).at_risk
+    beyond_chance = [item for item in found.profile if item.beyond_chance]
+    assert beyond_chance[0].feature == "pages" and beyond_chance[0].size < -1
+    assert len({item.feature for item in beyond_chance}) <= 3
+    assert not {"risk", "at_stake", "activity"} & {item.feature for item in found.profile}
 
 
-def test_where_nothing_is_noisy_it_is_as_certain_as_one_may_be():
-    fresh, fell = world(5000, seed=1, noise=0.0)
-    probability = TwoGroups(4).fit(*world(noise=0.0)).predict_proba(fresh)[:, 1]
-    assert np.median(probability) < 0.02 and brier(probability, fell) < brier(law(fresh, 0.0)[0], fell) + 0.006
+def test_a_found_group_is_a_rule_that_a_playbook_can_take(run, tmp_path):
+    found = segments(run)
+    assert found.found and "pages <= 5.5" in found.found[0].when
+    (tmp_path / "page").mkdir()
+    found.write(tmp_path / "page")
+    own = nextbest.copy("shop", tmp_path / "own")
+    rules = (own / "segments.yaml").read_text() + (tmp_path / "page" / "found.yaml").read_text()
+    (own / "segments.yaml").write_text(rules)
+    assert nextbest.check(own).offers == 8
+    assert yaml.safe_load(rules)["found_1"]["when"] == found.found[0].when
+    members = pd.read_parquet(tmp_path / "page" / "members.parquet")
+    assert members.found_1.sum() == found.found[0].customers and len(members) == 600
+    again = nextbest.decide(run.parent / "shop", str(own), as_of="2025-08-31", out=tmp_path / "out")
+    later = segments(again.folder)
+    assert "found_1" in {group.name for group in later.declared} and "found_1" not in {group.name for group in later.found}
 
 
-def test_where_labels_are_chance_it_says_how_often():
-    chance = np.random.default_rng(0)
-    rows, _ = world()
-    falls = (chance.random(len(rows)) < 0.4).astype(float)
-    probability = TwoGroups(4).fit(rows, falls).predict_proba(world(3000, seed=1)[0])[:, 1]
-    assert probability.mean() == pytest.approx(0.4, abs=0.05)
+def test_a_run_is_never_written_over(run):
+    before = (run / "report.html").read_bytes()
+    done = CliRunner().invoke(app, ["segments", str(run), "--out", str(run)])
+    assert done.exit_code == 2 and (run / "report.html").read_bytes() == before
 
 
-def test_one_giant_changes_little_for_the_others():
-    rows, falls = world()
-    fresh = world(1000, seed=1)[0]
-    giant = rows.copy()
-    giant[0, 1] = 1e9
-    before, after = (TwoGroups(4).fit(known, falls).predict_proba(fresh)[:, 1] for known in (rows, giant))
-    assert np.abs(before - after).mean() < 0.005
-    found = TwoGroups(4).fit(rows, falls)
-    loyal = np.array([rows[falls == 0].mean(axis=0)] * 3)
-    loyal[:, 0] = 14, 20, 1e6
-    assert np.ptp(found.predict_proba(loyal)[:, 1]) < 0.15 and found.predict_proba(loyal)[:, 1].max() < 0.3
+def test_figures_of_a_found_group_are_of_the_half_it_was_not_found_on(run):
+    found = segments(run).found[0]
+    features = pd.read_parquet(run / "features.parquet")
+    rest = features[~half(len(features), 0)]
+    assert found.risk.value == pytest.approx(rest[rest.pages <= 5.5].risk.mean())
 
 
-def test_a_word_that_was_never_seen_says_nothing():
-    rows, falls = world()
-    found = TwoGroups(4).fit(rows, falls)
-    unknown = np.repeat(rows[:200], 4, axis=0)
-    unknown[:, 4] = np.tile([0, 1, 2, -1], 200)
-    most, _, least, said = found.predict_proba(unknown)[:, 1].reshape(200, 4).T
-    assert least.mean() + 0.02 < said.mean() < most.mean() - 0.02
+def test_the_same_run_makes_the_same_groups(run):
+    one, two = segments(run, seed=3), segments(run, seed=3)
+    assert one.found == two.found and one.declared == two.declared
 
 
-def test_the_codes_of_words_have_no_order():
-    rows, falls = world()
-    turned = rows.copy()
-    turned[:, 4] = np.array([1, 0, 2])[rows[:, 4].astype(int)]
-    np.testing.assert_allclose(*(TwoGroups(4).fit(known, falls).predict_proba(known) for known in (rows, turned)), atol=1e-6)
+@pytest.mark.parametrize("language, says", [("ru", "Кого можно потерять"), ("en", "Who may be lost")])
+def test_a_page_in_either_language(run, tmp_path, language, says):
+    done = CliRunner().invoke(app, ["segments", str(run), "--out", str(tmp_path / "page"), "--language", language])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert says in page and "http" not in page and "nan" not in page.lower().replace("finance", "")
 
 
-@pytest.mark.parametrize("columns, numbers", [([0, 1], 2), ([3, 4], 0), ([4], 0), ([0], 1)])
-def test_numbers_alone_or_words_alone_will_do(columns, numbers):
-    rows, falls = world()
-    shows = law(rows)[1] > 0.5
-    probability = TwoGroups(numbers).fit(rows[:, columns], falls).predict_proba(rows[:, columns])[:, 1]
-    assert probability[shows].mean() > probability[~shows].mean()
+def test_without_a_forecast_groups_are_weighed_by_value(tmp_path):
+    nextbest.decide(shop(tmp_path / "shop", 200), "shop", as_of="2025-08-31", out=tmp_path / "out")
+    done = CliRunner().invoke(app, ["segments", str(tmp_path / "out"), "--out", str(tmp_path / "page")])
+    assert done.exit_code == 0, done.output
+    found = segments(tmp_path / "out")
+    assert found.at_risk is None and found.everyone.risk is None and found.everyone.at_stake is None
+    assert "decide --model" in (tmp_path / "page" / "report.html").read_text()
 
 
-def test_a_density_is_that_of_the_weighted_rows():
-    """Against scipy's, which goes through every row for every point."""
-    chance = np.random.default_rng(0)
-    column, weights = chance.normal(size=400), chance.random(400)
-    ours = _Density(column)
-    width = np.sqrt(np.cov(column, aweights=weights))
-    step = ours.grid[1] - ours.grid[0]
-    found, plain = ours.of(weights), gaussian_kde(column, bw_method=ours.width / width, weights=weights)(ours.grid)
-    np.testing.assert_allclose(found / found.sum() / step, plain / plain.sum() / step, atol=0.004)
+def test_where_everybody_objects_nobody_is_scored(tmp_path):
+    data = shop(tmp_path / "shop", 60)
+    people = pd.read_csv(data / "market_file.csv").assign(consent_profiling=0)
+    people.to_csv(data / "market_file.csv", index=False)
+    nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "out")
+    with pytest.raises(UsageError, match="nobody was scored"):
+        segments(tmp_path / "out")
+
+
+def test_messages_that_lose_money_are_told(run):
+    found = segments(run)
+    first = pd.read_parquet(run / "decisions.parquet").query("rank == 1")
+    sent = pd.read_parquet(run / "messages.parquet").query("withheld.isna()")["id"]
+    losing = first[first["id"].isin(sent) & (first.expected_profit < 0)]
+    assert found.losing.customers == len(losing) > 0 and found.losing.expected_profit == pytest.approx(losing.expected_profit.sum())
+    assert found.known == found.everyone.customers
+
+
+def test_a_playbook_may_forbid_what_loses_money(run, tmp_path):
+    own = nextbest.copy("shop", tmp_path / "own")
+    with (own / "contact.yaml").open("a") as file:
+        file.write("minimum: {confidence: p.minimum_confidence, benefit: p.minimum_benefit, profit: p.minimum_profit}\n")
+    with (own / "params.yaml").open("a") as file:
+        file.write("\nminimum_profit: {unit: RUB, values: {2020-01-01: 0}, source: this shop's own rule}\n")
+    found = nextbest.decide(run.parent / "shop", own, as_of="2025-08-31", out=tmp_path / "out")
+    before = pd.read_parquet(run / "decisions.parquet").set_index(["id", "offer"])
+    after = found.decisions.set_index(["id", "offer"]).loc[before.index]
+    losing = (before.verdict == "ranked") & (before.expected_profit < 0)
+    assert losing.sum() > 100 and (after.verdict[losing] == "weak").all() and (after.verdict[~losing] == before.verdict[~losing]).all()
+    assert segments(found.folder).losing.customers == 0
+    own_sums = after[after.expected_profit.isna()]
+    assert (own_sums.verdict == before.verdict[own_sums.index]).all()
+
+
+def test_what_is_no_number_or_no_probability_is_refused(run, tmp_path):
+    own = nextbest.copy("shop", tmp_path / "own")
+    text = (own / "playbook.yaml").read_text()
+    for wrong, says in (("value: favourite", "no number"), ("value: margin_month, recency: tenure", "name both")):
+        (own / "playbook.yaml").write_text(text.replace("value: margin_month", wrong))
+        with pytest.raises(PlaybookError, match=says):
+            nextbest.check(own)
+    (own / "playbook.yaml").write_text(text.replace("risk: risk,", "risk: revenue_month,"))
+    nextbest.decide(run.parent / "shop", str(own), as_of="2025-08-31", out=tmp_path / "out")
+    with pytest.raises(UsageError, match="no probability"):
+        segments(tmp_path / "out")
+
+
+def test_a_playbook_without_worth_says_how_to_get_one(tmp_path):
+    data = nextbest.synth(20, out=tmp_path / "data", seed=1)
+    nextbest.decide(data, as_of="2025-08-31", out=tmp_path / "out")
+    with pytest.raises(UsageError, match="worth"):
+        segments(tmp_path / "out")
+
+
+def test_recency_and_frequency_make_a_grid(run, tmp_path):
+    """Any playbook that names both gets it; here two numbers of the shop stand in for them."""
+    book = yaml.safe_load((run / "playbook" / "playbook.yaml").read_text())
+    own = nextbest.copy("shop", tmp_path / "own")
+    text = (own / "playbook.yaml").read_text()
+    (own / "playbook.yaml").write_text(text.replace("risk: risk,", "risk: risk, recency: tenure, frequency: pages,"))
+    assert book["worth"]["value"] == "margin_month"
+    done = nextbest.decide(run.parent / "shop", str(own), as_of="2025-08-31", out=tmp_path / "out")
+    grid = segments(done.folder).grid
+    assert len(grid) == 25 and sum(cell.customers for cell in grid) == 600
+    assert json.loads((done.folder / "run.json").read_text())["playbook"]["name"] == "shop"
+    assert CliRunner().invoke(app, ["segments", str(done.folder), "--out", str(tmp_path / "page")]).exit_code == 0

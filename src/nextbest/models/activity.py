@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import isotonic_regression
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -25,8 +25,8 @@ from sklearn.svm import SVC
 from nextbest.arrays import Floats
 from nextbest.models.base import log_odds
 from nextbest.models.calibration import Calibration, chosen, clearly_less, log_losses
-from nextbest.models.groups import TwoGroups
 from nextbest.models.seen import row_hashes
+from nextbest.models.two_groups import TwoGroups
 
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "linear": [{"C": 0.1}, {"C": 1.0}],
@@ -43,6 +43,7 @@ BLENDS: dict[str, dict[str, float]] = {
 """Blend → the weight of each family's log-odds, with its best setting. A line, a margin, trees and groups err in different places."""
 TREES, INNER, GRID = 400, 5, 201
 MOST = 1e30
+"""No number is larger: trees count in single precision."""
 DRAWS = 24
 """Orders of features, each beside one customer of the background, from which a customer's reasons are averaged."""
 
@@ -58,7 +59,7 @@ class Table:
 
     @property
     def features(self) -> pd.DataFrame:
-        """Numbers as doubles, none larger than trees can count, words as text ('' where unknown)."""
+        """Numbers as doubles, none larger than MOST, words as text ('' where unknown)."""
         numbers = {name: pd.to_numeric(self.frame[name]).astype(float).clip(-MOST, MOST) for name in self.numbers}
         words = {name: self.frame[name].astype(object).where(self.frame[name].notna(), "").astype(str) for name in self.words}
         return pd.DataFrame({**numbers, **words})
@@ -171,23 +172,35 @@ def _both_ways(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
 
 
 def _pipeline(family: str, setting: dict[str, Any], table: Table, seed: int) -> Pipeline:
-    if family == "two_groups":
-        numbers = SimpleImputer(strategy="median", keep_empty_features=True)
-        words = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    else:
-        numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
-        words = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    clean = make_column_transformer((numbers, list(table.numbers)), (words, list(table.words)))
     makers: dict[str, Any] = {
-        "linear": lambda: LogisticRegression(max_iter=1000, **setting),
-        "svm": lambda: SVC(gamma="auto", **setting),
-        "extra_trees": lambda: ExtraTreesClassifier(TREES, random_state=seed, n_jobs=-1, **setting),
-        "boosting": lambda: HistGradientBoostingClassifier(
-            max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
+        "linear": lambda: (_flat(table), LogisticRegression(max_iter=1000, **setting)),
+        "svm": lambda: (_flat(table), SVC(gamma="auto", **setting)),
+        "extra_trees": lambda: (_flat(table), ExtraTreesClassifier(TREES, random_state=seed, n_jobs=-1, **setting)),
+        "boosting": lambda: (
+            _flat(table),
+            HistGradientBoostingClassifier(
+                max_iter=150, learning_rate=0.05, min_samples_leaf=15, l2_regularization=5, random_state=seed, **setting
+            ),
         ),
-        "two_groups": lambda: TwoGroups(len(table.numbers), **setting),
+        "two_groups": lambda: (_coded(table), TwoGroups(len(table.numbers), **setting)),
     }
-    return make_pipeline(clean, makers[family]())
+    return make_pipeline(*makers[family]())
+
+
+def _flat(table: Table) -> ColumnTransformer:
+    """Numbers on one scale, a column for what is unknown of each, and a column for each word."""
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
+    return make_column_transformer(
+        (numbers, list(table.numbers)), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(table.words))
+    )
+
+
+def _coded(table: Table) -> ColumnTransformer:
+    """Numbers as they are, the middle one where unknown, and a code for each word."""
+    return make_column_transformer(
+        (SimpleImputer(strategy="median", keep_empty_features=True), list(table.numbers)),
+        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), list(table.words)),
+    )
 
 
 def fit(family: str, setting: dict[str, Any], table: Table, seed: int) -> Parts:

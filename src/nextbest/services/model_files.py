@@ -18,7 +18,7 @@ TRUSTED = [
     "numpy.dtype",
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "nextbest.models.groups.TwoGroups",
+    "nextbest.models.two_groups.TwoGroups",
 ]
 """Types beyond skops' own list that our models hold. None runs code when it is read."""
 

@@ -24,6 +24,9 @@ from nextbest.playbook.sources import Source
 _REJECTS = """select cast(null as varchar) as source, cast(null as varchar) as source_file, cast(null as bigint) as line,
   cast(null as varchar) as problem, cast(null as boolean) as kept, cast(null as varchar) as row where false"""
 
+_MET = f"from {MALFORMED} as m join {MALFORMED}_scan as s using (scan_id, file_id)"
+"""SQL: the rows that the reader could not split into cells, with their files."""
+
 
 @dataclass
 class Reading:
@@ -210,8 +213,7 @@ class Reading:
             return
         part = (
             f"select distinct {text(name)} as source, parse_filename(s.file_path) as source_file, m.line as line, "
-            f"'malformed_row' as problem, false as kept, m.csv_line as row from {MALFORMED} as m "
-            f"join {MALFORMED}_scan as s using (scan_id, file_id)"
+            f"'malformed_row' as problem, false as kept, m.csv_line as row {_MET}"
         )
         [(count,)] = self.engine.rows(f"select count(*) from (select distinct source_file, line from ({part}))")
         self._check_quotes()
@@ -223,10 +225,7 @@ class Reading:
     def _check_quotes(self) -> None:
         """Behind a quotation mark that nobody closes the reader gives up, and tells nothing of the rest. Raises DataError."""
         open_ended = "m.error_type = 'UNQUOTED VALUE' and contains(rtrim(m.csv_line, chr(13) || chr(10)), chr(10))"
-        found = self.engine.rows(
-            f"select distinct parse_filename(s.file_path), m.line from {MALFORMED} as m "
-            f"join {MALFORMED}_scan as s using (scan_id, file_id) where {open_ended} order by all"
-        )
+        found = self.engine.rows(f"select distinct parse_filename(s.file_path), m.line {_MET} where {open_ended} order by all")
         if found:
             what, fix = (
                 "a quotation mark is opened and not closed: the rows behind it cannot be told apart",

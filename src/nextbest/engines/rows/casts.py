@@ -17,7 +17,6 @@ _DIGITS = re.compile(r"-?[0-9]{1,9}")
 _DAY = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]")
 _MOMENT = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9][T ][012][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{3}|\.[0-9]{6})?Z?")
 _LARGEST_SINGLE = 3.4e38
-_WITHIN_BIGINT = frozenset({"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"})
 _AS_WRITTEN = WHOLE | {"BOOLEAN", "DECIMAL", "DATE", "ENUM"}
 
 
@@ -25,12 +24,11 @@ def cast_of(source: Type, target: Type, is_try: bool, asking: Asking) -> Cast | 
     """A function from values of one type to another, None where they are held alike. Raises UnsupportedError."""
     if source.id == "NULL" or source == target or (source.id in WHOLE - {"UHUGEINT"} and target.id == "HUGEINT"):
         return None
-    if source.id in WHOLE and target.id == "BIGINT":
-        return None if source.id in _WITHIN_BIGINT else _within(LARGEST["BIGINT"], asking.cast(source, target, is_try))
     if source.id == "BOOLEAN" and target.id in WHOLE:
         return int
-    if source.id in LARGEST and target.id in LARGEST:
-        return None if LARGEST[source.id] <= LARGEST[target.id] else _within(LARGEST[target.id], asking.cast(source, target, is_try))
+    if source.id in WHOLE and target.id in LARGEST:
+        known = source.id in LARGEST and LARGEST[source.id] <= LARGEST[target.id]
+        return None if known else _within(LARGEST[target.id], asking.cast(source, target, is_try))
     if source.id == "LIST" and target.id == "LIST":
         return _each(cast_of(source.of[0], target.of[0], is_try, asking))
     if source.id == "STRUCT" and target.id == "STRUCT" and len(source.of) == len(target.of):

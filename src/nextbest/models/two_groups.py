@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import ClassifierTags, Tags, TargetTags
 
 from nextbest.arrays import Floats
 
@@ -27,7 +27,7 @@ WEAK = 0.02
 """How little the rate of the others may follow from the features: the inverse weight of the ridge on its slopes."""
 
 
-class TwoGroups(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TwoGroups:
     """A discriminant of two groups, found by EM (Dempster, Laird and Rubin 1977) as labels with noise on one side
     (Lawrence and Schölkopf 2001).
 
@@ -38,6 +38,10 @@ class TwoGroups(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def __init__(self, numbers: int, shrink: float = 0.3):
         self.numbers, self.shrink = numbers, shrink
+
+    def __sklearn_tags__(self) -> Tags:
+        """What a pipeline asks of its last step."""
+        return Tags("classifier", target_tags=TargetTags(required=True), classifier_tags=ClassifierTags())
 
     def fit(self, rows: Floats, falls: Floats) -> "TwoGroups":
         """`rows`: (rows, columns). `falls`: 1 or 0."""
@@ -62,7 +66,7 @@ class TwoGroups(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Densities, shares, correlations of those whose fall shows, as likely as each is one, and of the others."""
         groups = (shows, 1 - shows)
         self.share_ = float(shows.mean())
-        found = [(np.array([number.of(own) for own in groups]), number.of(np.ones(len(rows))).max()) for number in numbers]
+        found = [(np.array([number.of(own) for own in groups]), number.peak) for number in numbers]
         self.ratios_ = [np.log((density[0] + LEAST * peak) / (density[1] + LEAST * peak)) for density, peak in found]
         ranks = [np.cumsum(density + EDGE * peak, axis=1) for density, peak in found]
         self.scores_ = [ndtri(np.clip(rank / rank[:, -1:], EDGE, 1 - EDGE)) for rank in ranks]
@@ -140,6 +144,7 @@ class _Density:
         self._low = np.floor(place).astype(int).clip(max=GRID - 2)
         self._up = place - self._low
         self._kernel = np.exp(-0.5 * ((self.grid[:, None] - self.grid) / self.width) ** 2)
+        self.peak = self.of(np.ones(len(column))).max()
 
     def of(self, weights: Floats) -> Floats:
         """The density at each point of the grid, but for a factor that is the same for all weights. Shape: (GRID,)."""
