@@ -1,6 +1,6 @@
 """What an engine does for the services. DuckDB is one; lists of rows are another, for one customer; Spark can be a third."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,13 +54,13 @@ class Engine(Protocol):
         ...
 
     def show(self, name: str, table: pa.Table) -> None:
-        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches`."""
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches` or `export`."""
         ...
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:
         """A result as Arrow, so many rows at a time. Rows of a bare table come in the order in which they stand."""
         ...
 
-    def export(self, select: str, path: Path) -> None:
-        """Write a result to one file, Parquet or CSV by its ending."""
+    def export(self, results: Mapping[Path, str]) -> None:
+        """Write results, each to its file, Parquet or CSV by its ending."""
         ...

@@ -200,29 +200,26 @@ class _Batch:
 
     def _export(self) -> None:
         customers = self.book.model.business.customers
-        export = self.engine.export
         rests = bool(self.engine.rows("select 1 from contacted where resting is not null limit 1"))
-        export(candidates.decisions(self.book, rests).select, self.folder / "decisions.parquet")
-        export(features.written(self.book), self.folder / "features.parquet")
         decision_id = f"{text(self.memory.run_id + '-')} || place_in_run" if self.memory else "cast(null as varchar)"
-        export(
-            f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, m.treatment, m.message, "
-            f"length(m.message) as characters, m.facts, cast([] as varchar[]) as failed, {records.withheld('c', 'm')} as withheld, "
+        files = {
+            "decisions.parquet": candidates.decisions(self.book, rests).select,
+            "features.parquet": features.written(self.book),
+            "messages.parquet": f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, "
+            f"m.treatment, m.message, length(m.message) as characters, m.facts, cast([] as varchar[]) as failed, "
+            f"{records.withheld('c', 'm')} as withheld, "
             f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at, "
             f"case when {records.withheld('c', 'm')} is null then c.chance end as chance "
             f"from contacted as c join addressed as a using ({self.key}) join places using ({self.key}) "
             f"left join messages as m using ({self.key}) order by {self.key}",
-            self.folder / "messages.parquet",
-        )
-        export(
-            f"select c.{self.key}, {self._product_at('a.place')} as product, "
+            "recommendations.csv": f"select c.{self.key}, {self._product_at('a.place')} as product, "
             f"coalesce(m.message, '') as push_notification from {customers} as c "
             f"left join addressed as a using ({self.key}) left join messages as m using ({self.key}) order by 1",
-            self.folder / "recommendations.csv",
-        )
-        export("from rejects order by all", self.folder / "rejects.parquet")
+            "rejects.parquet": "from rejects order by all",
+        }
         if self.replies:
-            export(make_replies(self.book, self.memory.run_id if self.memory else None).select, self.folder / "replies.parquet")
+            files["replies.parquet"] = make_replies(self.book, self.memory.run_id if self.memory else None).select
+        self.engine.export({self.folder / name: select for name, select in files.items()})
         write(self.book.loaded, self.folder / "playbook")
 
     def _offer_at(self, place: str) -> str:

@@ -82,5 +82,5 @@ def rejected(engine: DuckDBEngine, select: str, reasons: Mapping[str, str], path
     counts = dict(engine.rows(f"select reason, count(*) from ({select}) group by 1 order by 1"))
     if path is not None:
         whens = " ".join(f"when {text(reason)} then {text(advice)}" for reason, advice in reasons.items())
-        engine.export(f"select row, reason, case reason {whens} else null end as advice, as_written from ({select}) order by row", path)
+        engine.export({path: f"select row, reason, case reason {whens} else null end as advice, as_written from ({select}) order by row"})
     return counts

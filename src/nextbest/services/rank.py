@@ -140,5 +140,5 @@ class _Ranked:
         customer, product = quote(self.answers.learning.book.code), quote(self.answers.learning.product)
         renamed = columns.replace("customer, product", f"customer as {customer}, product as {product}", 1)
         partial = out.with_name(f".{out.stem}.part{out.suffix}")
-        self.answers.engine.export(f"select {renamed} from ranked {where} order by ranked.customer, ranked.rank", partial)
+        self.answers.engine.export({partial: f"select {renamed} from ranked {where} order by ranked.customer, ranked.rank"})
         partial.replace(out)

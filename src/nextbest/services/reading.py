@@ -169,7 +169,7 @@ class Reading:
         if not self.engine.rows("select 1 from rejects limit 1"):
             path.unlink(missing_ok=True)
             return None
-        self.engine.export("from rejects order by all", path)
+        self.engine.export({path: "from rejects order by all"})
         return path
 
     def other(self, name: str, rows: Callable[[str], str]) -> None:

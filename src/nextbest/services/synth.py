@@ -98,11 +98,15 @@ def synth(
     ):
         engine.create(Stage("people", "one customer", _people(spec, customers, seed)))
         columns = 'client_code, name, status, age, city, cast(round(balance) as bigint) as "avg_monthly_balance_KZT"'
-        engine.export(f"select {columns} from people", folder / f"clients.{format}")
         truths = " ".join(f"when {text(name)} then {text(kind.truth)}" for name, kind in spec.kinds.items())
-        engine.export(f"select client_code, case kind {truths} end as offer from people", folder / "truth.csv")
-        for table in ("transactions", "transfers"):
-            engine.export(_activity(spec, table, rows_per_customer // 2, seed), folder / f"{table}.{format}")
+        activity = {table: _activity(spec, table, rows_per_customer // 2, seed) for table in ("transactions", "transfers")}
+        engine.export(
+            {
+                **{folder / f"{table}.{format}": select for table, select in activity.items()},
+                folder / f"clients.{format}": f"select {columns} from people",
+                folder / "truth.csv": f"select client_code, case kind {truths} end as offer from people",
+            }
+        )
     return Path(out)
 
 

@@ -1,7 +1,7 @@
 """Stages over tables that are lists of rows. DuckDB says what a stage means; it holds the tables' columns, and no row."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class RowsEngine:
         arrays = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)]
         return pa.RecordBatchReader.from_batches(schema, pa.Table.from_arrays(arrays, schema=schema).to_batches(size))
 
-    def export(self, select: str, path: Path) -> None:
+    def export(self, results: Mapping[Path, str]) -> None:
         """No files are written here."""
         raise UnsupportedError("an export to a file")
 
