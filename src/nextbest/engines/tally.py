@@ -55,9 +55,12 @@ class Tally:
         self._days: list[list[Places]] = [[] for _ in self.measures]
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> "Tally":
-        """Add rows as `plan.measures.coded` selects them."""
+        """Add all rows, as `plan.measures.coded` selects them. Sums are in units then."""
         for batch in batches:
             self._add(batch)
+        for figures in self._figures:
+            if "sum" in figures:
+                figures["sum"] /= 100
         self.doubled, self._hashes = _doubled(self._hashes), []
         return self
 
@@ -126,7 +129,7 @@ class Tally:
                     days[:] = [_distinct(np.concatenate(days))]
 
     def columns(self) -> dict[str, pa.Array]:
-        """Cell → its figure for every customer, in the order of their places; sums in units."""
+        """Cell → its figure for every customer, in the order of their places."""
         found: dict[str, pa.Array] = {}
         for measure, keys, figures, days in zip(self.measures, self._keys, self._figures, self._days, strict=True):
             together = _distinct(np.concatenate(days)) // _DAYS if days else np.zeros(0, np.int64)
@@ -138,7 +141,7 @@ class Tally:
                     continue
                 figure = figures[cell.of][number * self.customers : (number + 1) * self.customers]
                 unknown = ~np.isfinite(figure) if cell.of in UNKNOWN else None
-                found[cell.column] = pa.array(figure / 100 if cell.of == "sum" else figure, mask=unknown)
+                found[cell.column] = pa.array(figure, mask=unknown)
         return found
 
     def without_figures(self) -> "Tally":

@@ -63,7 +63,7 @@ class _Texts:
         self.ways = {part: len(self.offer.parts[part]) for part in PARTS}
 
     def select(self) -> str:
-        select = self._values()
+        select = "from given"
         layers = (self._digits(), self._sizes(), self._lengths(), self._choice(), self._parts(), self._written(), self._joined())
         for layer in layers:
             select = f"select *,\n  {listing(layer)}\nfrom (\n{select})" if layer else select
@@ -80,7 +80,8 @@ class _Texts:
             "shape": self._shape(),
         }
         items = [quote(self.bound.code), *(f"{value} as {name}" for name, value in columns.items())]
-        return f"select {listing(items)}\nfrom (\n{select})"
+        # A few of each thousand customers get this offer: set apart, they are written by thousands, which takes two thirds of the time.
+        return f"select * from (with given as materialized (\n{self._values()})\nselect {listing(items)}\nfrom (\n{select}))"
 
     def _values(self) -> str:
         """Whom it is for, with the facts' values and which wordings are true."""

@@ -276,8 +276,10 @@ def _direction(source: Source) -> str:
     """The direction as written, or where it is missing, as the type says."""
     if not source.direction:
         return ""
-    branches = " ".join(
-        f"when type in ({', '.join(text(kind) for kind in kinds)}) then {text(direction)}" for direction, kinds in source.direction.items()
+    kind = enumeration(source.columns["direction"])
+    branches = " ".join(  # a list: of `in` the engine makes a join, for every row instead of those without a direction
+        f"when list_contains([{', '.join(map(text, types))}], type) then cast({text(direction)} as {kind})"
+        for direction, types in source.direction.items()
     )
     return f"case when direction <> '?' then direction {branches} end"
 

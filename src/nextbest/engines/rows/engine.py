@@ -160,7 +160,7 @@ class RowsEngine:
         if len(self._planned) > MOST_PLANNED:
             self._planned.pop(next(iter(self._planned)))
         try:
-            return planned.made(World(self._tables, []))
+            return planned.made(World(self._tables))
         except (UnsupportedError, MemoryError):
             raise
         except Exception as error:  # a value beyond what Python's functions take, or one that DuckDB refuses: it shall say so itself

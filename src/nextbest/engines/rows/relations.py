@@ -1,7 +1,7 @@
 """The operators of a plan as Python functions that make rows."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -18,10 +18,11 @@ _ROWID = 2**63
 
 @dataclass(frozen=True)
 class World:
-    """What rows are made from. `outer`: the distinct rows that the subquery at work is made for."""
+    """What rows are made from. `outer`: the distinct rows that the subquery at work is made for; `named`: those of `with`, by number."""
 
     tables: Mapping[str, Rows]
-    outer: Rows
+    outer: Rows = field(default_factory=list)
+    named: Mapping[int, Rows] = field(default_factory=dict)
 
 
 Relation = Callable[[World], Rows]
@@ -68,6 +69,18 @@ def _empty(node: dict[str, Any], asking: Asking) -> Relation:
 
 def _outer(node: dict[str, Any], asking: Asking) -> Relation:
     return lambda world: world.outer
+
+
+def _with(node: dict[str, Any], asking: Asking) -> Relation:
+    """WITH: rows that are made once, before those that are made of them."""
+    named, below = _below(node, asking)
+    number = node["table_index"]
+    return lambda world: below(replace(world, named={**world.named, number: named(world)}))
+
+
+def _named(node: dict[str, Any], asking: Asking) -> Relation:
+    number = node["cte_index"]
+    return lambda world: world.named[number]
 
 
 def _listed(node: dict[str, Any], asking: Asking) -> Relation:
@@ -248,7 +261,7 @@ def _delim_join(node: dict[str, Any], asking: Asking) -> Relation:
 
     def made(world: World) -> Rows:
         rows = left(world)
-        return match.rows(rows, right(World(world.tables, list(dict.fromkeys(needed(rows))))))
+        return match.rows(rows, right(replace(world, outer=list(dict.fromkeys(needed(rows))))))
 
     return made
 
@@ -266,6 +279,8 @@ def kinds_of(node: dict[str, Any]) -> list[Type]:
         return [kind_of(each) for each in (*node["groups"], *node["expressions"])]
     if kind in ("LOGICAL_FILTER", "LOGICAL_ORDER_BY", "LOGICAL_LIMIT", "LOGICAL_DISTINCT", "LOGICAL_UNION"):
         return kinds_of(below[0])
+    if kind == "LOGICAL_MATERIALIZED_CTE":
+        return kinds_of(below[1])
     if kind in ("LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN", "LOGICAL_CROSS_PRODUCT"):
         how = node.get("join_type")
         more = [] if how in ("SEMI", "ANTI") else [Type("BOOLEAN")] if how == "MARK" else kinds_of(below[1])
@@ -277,12 +292,19 @@ def kinds_of(node: dict[str, Any]) -> list[Type]:
     raise UnsupportedError(f"the columns of {kind}")
 
 
-_SAID = {"LOGICAL_EXPRESSION_GET": "expr_types", "LOGICAL_DELIM_GET": "chunk_types", "LOGICAL_EMPTY_RESULT": "return_types"}
+_SAID = {
+    "LOGICAL_EXPRESSION_GET": "expr_types",
+    "LOGICAL_DELIM_GET": "chunk_types",
+    "LOGICAL_CTE_REF": "chunk_types",
+    "LOGICAL_EMPTY_RESULT": "return_types",
+}
 _OPERATORS: dict[str, Callable[[dict[str, Any], Asking], Relation]] = {
     "LOGICAL_GET": _get,
     "LOGICAL_DUMMY_SCAN": _dummy,
     "LOGICAL_EMPTY_RESULT": _empty,
     "LOGICAL_DELIM_GET": _outer,
+    "LOGICAL_MATERIALIZED_CTE": _with,
+    "LOGICAL_CTE_REF": _named,
     "LOGICAL_EXPRESSION_GET": _listed,
     "LOGICAL_PROJECTION": _projection,
     "LOGICAL_FILTER": _filter,
