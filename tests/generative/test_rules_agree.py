@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nextbest.rules.parse import Scope, bind
 from nextbest.rules.reference import evaluate
-from nextbest.rules.render import leaders, sql
+from nextbest.rules.render import sql, with_leaders
 
 SCOPE = Scope(frozenset({"a", "b", "flag"}), {"spend": ("x", "y", "z")}, {"k": 2.5, "neg": -1})
 NUMBERS = st.one_of(st.none(), st.integers(-50, 50).map(float), st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3)))
@@ -58,10 +58,8 @@ KINDS = {"flag": "boolean"}
 
 def in_engine(rule, row):
     columns = ", ".join(f'cast(${i} as {KINDS.get(name, "double")}) as "{name}"' for i, name in enumerate(row, 1))
-    largest = "".join(f', {found.sql(dialect="duckdb")} as "{name}"' for name, found in leaders([rule]).items())
-    return connection.execute(
-        f"select {sql(rule, 'duckdb')} from (select *{largest} from (select {columns}))", list(row.values())
-    ).fetchone()[0]
+    select = f"select {sql(rule, 'duckdb')} from ({with_leaders(f'select {columns}', [rule])})"
+    return connection.execute(select, list(row.values())).fetchone()[0]
 
 
 @settings(max_examples=100, deadline=None)

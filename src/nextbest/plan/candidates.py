@@ -24,7 +24,7 @@ def scored(bound: Bound) -> Stage:
     first = [item for offer in bound.offers for item in _verdicts_and_terms(bound, offer)]
     select = f"{select},\n  {listing(first)}\nfrom signals"
     layers = (
-        [item for offer in bound.offers for item in (*_limits(offer), _evidence(offer))],
+        [item for offer in bound.offers for item in (*_passed(offer), *_limits(offer), _evidence(offer))],
         [f"{_benefit(offer)} as {col(offer, 'benefit')}" for offer in bound.offers],
         [f"{_of(bound.propensity, offer)} as {col(offer, 'propensity')}" for offer in bound.offers],
         [
@@ -111,11 +111,12 @@ def _money(expression: str) -> str:
 def _verdicts_and_terms(bound: Bound, offer: BoundOffer) -> list[str]:
     held = holds(offer.called) if OWNED in bound.customer_columns else "false"
     items = [
-        f"{_all(offer.eligible)} as {col(offer, 'eligible')}",
         f"not {held} as {col(offer, 'applicable')}",
-        f"{_all(offer.suitable)} as {col(offer, 'suitable')}",
-        f"{_failed(offer.eligible)} as {col(offer, 'eligibility_failed')}",
-        f"{_failed(offer.suitable)} as {col(offer, 'suitability_failed')}",
+        *(
+            f"coalesce({sql(rule, 'duckdb')}, false) as {col(offer, f'{stage}.{name}')}"
+            for stage, rules in _stages(offer).items()
+            for name, rule in rules.items()
+        ),
     ]
     rules = [rule for rule in (bound.score, bound.propensity, bound.uncertainty) if rule]
     named = {column.name for rule in rules for column in tree(rule).find_all(exp.Column)}
@@ -160,13 +161,22 @@ def _evidence(offer: BoundOffer) -> str:
     return f"cast({' + '.join([str(offer.model.evidence.prior), *points])} as double) as {col(offer, 'evidence')}"
 
 
-def _all(rules: Mapping[str, Rule]) -> str:
-    return " and ".join(f"coalesce({sql(rule, 'duckdb')}, false)" for rule in rules.values()) or "true"
+def _stages(offer: BoundOffer) -> dict[str, dict[str, Rule]]:
+    return {"eligible": offer.eligible, "suitable": offer.suitable}
 
 
-def _failed(rules: Mapping[str, Rule]) -> str:
-    checks = ", ".join(f"case when not coalesce({sql(rule, 'duckdb')}, false) then {text(name)} end" for name, rule in rules.items())
-    return f"case when {_all(rules)} then '' else concat_ws(' ', {checks}) end" if rules else "''"
+def _passed(offer: BoundOffer) -> list[str]:
+    """Whether all rules of a stage hold."""
+    return [
+        f"{' and '.join(col(offer, f'{stage}.{name}') for name in rules) or 'true'} as {col(offer, stage)}"
+        for stage, rules in _stages(offer).items()
+    ]
+
+
+def failed(offer: BoundOffer, stage: str) -> str:
+    """SQL over scored: the rules of a stage (eligible or suitable) that do not hold, by name, with a space between."""
+    checks = ", ".join(f"case when not {col(offer, f'{stage}.{name}')} then {text(name)} end" for name in _stages(offer)[stage])
+    return f"case when {col(offer, stage)} then '' else concat_ws(' ', {checks}) end" if checks else "''"
 
 
 def _limits(offer: BoundOffer) -> list[str]:
@@ -249,7 +259,9 @@ def _record(bound: Bound, offer: BoundOffer, place: int, language: str, kinds: d
         "confidence": col(offer, "confidence"),
         "score": col(offer, "score"),
         "verdict": f"cast({verdict(offer)} as {kinds['verdict']})",
-        **{name: col(offer, name) for name in ("eligible", "applicable", "suitable", "strong", "eligibility_failed", "suitability_failed")},
+        **{name: col(offer, name) for name in ("eligible", "applicable", "suitable", "strong")},
+        "eligibility_failed": failed(offer, "eligible"),
+        "suitability_failed": failed(offer, "suitable"),
         "held_by": f"list_filter(resting, lambda r: r.place = {place})[1].rule",
         "benefit": col(offer, "benefit"),
         "benefit_terms": _named("term", kinds["term"], "amount", terms),

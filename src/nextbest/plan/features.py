@@ -6,7 +6,7 @@ from nextbest.plan import contact
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import OWNED, Bound
 from nextbest.rules.parse import Rule
-from nextbest.rules.render import leaders, sql
+from nextbest.rules.render import leaders, sql, with_leaders
 
 
 @once
@@ -33,10 +33,10 @@ def features(bound: Bound) -> Stage:
 def over(bound: Bound, base: str) -> Stage:
     """Features over a SELECT of customer columns and cells, in its order. Grain: one customer."""
     used = {column for rule in bound.rules() for column in rule.columns}
-    largest = [f"{found.sql(dialect='duckdb')} as {quote(column)}" for column, found in leaders(bound.rules()).items()]
+    base = with_leaders(base, bound.rules())
     held = [f"cast({holds(products)} as double) as {quote(column)}" for column, products in bound.held().items() if column in used]
-    if largest or held:
-        base = f"select *,\n  {listing([*largest, *held])}\nfrom (\n{base})"
+    if held:
+        base = f"select *,\n  {listing(held)}\nfrom (\n{base})"
     return Stage("features", "one customer", _layered(bound.features, base))
 
 

@@ -4,7 +4,7 @@
 everything the rules saw; from them and the past, `replay` makes the same text again, byte for byte.
 """
 
-from nextbest.plan.candidates import verdict
+from nextbest.plan.candidates import failed, verdict
 from nextbest.plan.contact import HISTORY, SUPPRESSIONS
 from nextbest.plan.stage import Stage, listing, once, quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
@@ -125,11 +125,11 @@ def _verdict(offer: BoundOffer, place: int) -> str:
     def col(name: str) -> str:
         return f"s.{quote(f'{offer.id}.{name}')}"
 
-    failed = f"concat_ws(' ', nullif({col('eligibility_failed')}, ''), nullif({col('suitability_failed')}, ''))"
+    rules = f"concat_ws(' ', nullif({failed(offer, 'eligible')}, ''), nullif({failed(offer, 'suitable')}, ''))"
     rank = _number(col("rank"))
     held = f"case when c.resting is not null then {_word(f'list_filter(c.resting, lambda r: r.place = {place})[1].rule')} else 'null' end"
     values = [
-        text('["'), verdict(offer), text('","'), failed, text('",'), _number(col("benefit")), "','",
+        text('["'), verdict(offer), text('","'), rules, text('",'), _number(col("benefit")), "','",
         _number(f"cast({col('propensity')} as decimal(9, 6))"), "','", rank, "','", held, "']'",
     ]  # fmt: skip
     return ", ".join(values)

@@ -40,48 +40,66 @@ TOPS = ("top_sum", "top_key")
 _PLACES = 1024
 
 
-def leaders(rules: Iterable[Rule]) -> dict[str, exp.Expr]:
-    """What calls of top_sum and top_key read: column → the largest cells of a measure, as many as some call looks at.
+def leaders(rules: Iterable[Rule]) -> list[str]:
+    """The columns that calls of top_sum and top_key read: the largest cells of a measure, as many as some call looks at."""
+    return [_leader(measure, place) for measure, (_, most) in _asked(rules).items() for place in range(1, most + 1)]
 
-    A list of numbers, largest first, each a cell's hundredths and its place packed together: one sort of plain doubles serves all
-    calls. Exact up to 2^53 / (100 × 1024), about 8.8e10.
+
+def with_leaders(base: str, rules: Iterable[Rule]) -> str:
+    """A SELECT over cells with the columns of `leaders` beside them.
+
+    Each cell's hundredths and its place are packed together in one double, so that no two are equal, and each leader is the largest
+    of those below the one before: a third of the time of a sort. Exact up to 2^53 / (100 × 1024), about 8.8e10.
     """
-    most: dict[str, int] = {}
-    measures: dict[str, list[exp.Expr]] = {}
+    for measure, (cells, most) in _asked(rules).items():
+        packed = [exp.column(f"{measure} {place}", quoted=True).sql(dialect="duckdb") for place in range(len(cells))]
+        items = [
+            f"coalesce({cell.sql(dialect='duckdb')}, 0) * {100 * _PLACES} + {_PLACES - place} as {column}"
+            for place, (cell, column) in enumerate(zip(cells, packed, strict=True), 1)
+        ]
+        base = f"select *, {', '.join(items)}\nfrom (\n{base})"
+        below = packed
+        for place in range(1, most + 1):
+            leader = exp.column(_leader(measure, place), quoted=True).sql(dialect="duckdb")
+            base = f"select *, greatest({', '.join(below)}) as {leader}\nfrom (\n{base})"
+            below = [f"case when {column} < {leader} then {column} end" for column in packed]
+        base = f"select * exclude ({', '.join(packed)})\nfrom (\n{base})"
+    return base
+
+
+def _asked(rules: Iterable[Rule]) -> dict[str, tuple[list[exp.Expr], int]]:
+    """Measure → its cells, and how many of the largest ones some call looks at."""
+    asked: dict[str, tuple[list[exp.Expr], int]] = {}
     for rule in rules:
         for node in rule.tree.find_all(exp.Anonymous):
             if node.name in TOPS:
                 place, *cells = node.expressions
-                column = _leaders(node)
-                most[column], measures[column] = max(most.get(column, 0), int(place.name)), cells
-    return {column: _packed(cells, most[column]) for column, cells in measures.items()}
+                _, most = asked.get(_measure(node), (cells, 0))
+                asked[_measure(node)] = cells, max(most, min(int(place.name), len(cells)))
+    return asked
 
 
-def _leaders(node: exp.Anonymous) -> str:
+def _measure(node: exp.Anonymous) -> str:
     cell = node.expressions[1].name
-    return f"leaders[{cell[: cell.index('[')]}]"
+    return cell[: cell.index("[")]
 
 
-def _packed(cells: list[exp.Expr], most: int) -> exp.Expr:
-    packed = []
-    for place, cell in enumerate(cells, 1):
-        code = parse_one(f"coalesce(c, 0) * {100 * _PLACES} + {_PLACES - place}", dialect="duckdb")
-        packed.append(code.transform(lambda node, cell=cell: cell.copy() if isinstance(node, exp.Column) else node))
-    ordered = exp.func("list_reverse_sort", exp.Array(expressions=packed))
-    return exp.func("list_slice", ordered, exp.Literal.number(1), exp.Literal.number(most))
+def _leader(measure: str, place: int) -> str:
+    return f"leader {place} of {measure}"
 
 
 def _top(node: exp.Anonymous) -> exp.Expr:
     place, *cells = node.expressions
+    most = min(int(place.name), len(cells))
+    own = [exp.column(_leader(_measure(node), n), quoted=True).sql(dialect="duckdb") for n in range(1, most + 1)]
     if node.name == "top_sum":
-        places = range(1, min(int(place.name), len(cells)) + 1)
-        total = parse_one(f"({' + '.join(f'floor(l[{n}] / {_PLACES})' for n in places) or '0'}) / 100", dialect="duckdb")
+        total = f"({' + '.join(f'floor({leader} / {_PLACES})' for leader in own) or '0'}) / 100"
+    elif int(place.name) > most:
+        total = "null"
     else:
         names = ", ".join(exp.Literal.string(_key(cell.name)).sql(dialect="duckdb") for cell in cells)
-        which = f"[{names}][cast({_PLACES} - l[{place.name}] % {_PLACES} as bigint)]"
-        total = parse_one(f"case when l[{place.name}] >= {_PLACES} then {which} end", dialect="duckdb")
-    own = exp.column(_leaders(node), quoted=True)
-    return exp.paren(total.transform(lambda part: own.copy() if isinstance(part, exp.Column) else part))
+        total = f"case when {own[-1]} >= {_PLACES} then [{names}][cast({_PLACES} - {own[-1]} % {_PLACES} as bigint)] end"
+    return exp.paren(parse_one(total, dialect="duckdb"))
 
 
 def _key(column: str) -> str:
