@@ -30,16 +30,17 @@ def addressed(bound: Bound) -> Stage:
 
 
 @once
-def greetings(bound: Bound) -> Stage:
+def greetings(bound: Bound, languages: tuple[str, ...] = ()) -> Stage:
     """How each name is greeted; '' for one that is no name, or that the rules dislike. Grain: one name and language.
 
     Names are linted here, each once. `greet_shape` is the same for names that rules over a whole text take alike: capitals and small
-    letters stand alike, and what rules count or ask for is found in them as often.
+    letters stand alike, and what rules count or ask for is found in them as often. `languages`: those that somebody speaks; the
+    playbook's, where none is given.
     """
     channel = bound.model.business.channel
     calm = f"case when name = upper(name) then {_title('name')} else upper(name[1]) || name[2:] end"
     selects = []
-    for language in bound.model.business.languages:
+    for language in languages or bound.model.business.languages:
         disliked = lint.in_part(bound.model, language, channel, "greet")
         names = f"select distinct name from addressed where allowed and language = {text(language)} and name is not null"
         fit = f"select name, case when length(name) <= {LONGEST} and regexp_matches(name, {text(NAME)}) then {calm} || ',' end as greet"

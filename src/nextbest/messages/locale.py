@@ -20,7 +20,7 @@ def forms(voice: Voice) -> set[str]:
 
 
 class Written:
-    """One form in a voice on a channel, as SQL over `value`: a whole number, or for percents and words the fact's own value.
+    """One form in a voice on a channel, as SQL over `value`: a whole number, or of anything else the text itself.
 
     Null stays null.
     """
@@ -35,26 +35,28 @@ class Written:
         return self.form in ("money", "number") or (self.form in self.voice.words and self.form not in self.voice.labels)
 
     def value(self, fact: str) -> str:
-        """SQL: the value of a fact, to be written."""
-        return f"cast(round({fact}) as bigint)" if self.whole else fact
+        """SQL: of a fact what is to be written: a whole number, or the text."""
+        if self.whole:
+            return f"cast(round({fact}) as bigint)"
+        if self.form in self.voice.labels:
+            branches = " ".join(f"when {text(key)} then {text(label)}" for key, label in self.voice.labels[self.form].items())
+            return f"case {fact} {branches} end"
+        if self.form == "percent":
+            number = f"cast(cast(round({fact} * 100, 2) as decimal(18, 2)) as varchar)"
+            return f"replace(regexp_replace({number}, '\\.?0+$', ''), '.', {text(self.voice.decimal)}) || '%'"
+        return fact
 
     def text(self, value: str) -> str:
         """SQL: the text."""
-        if self.form == "text":
+        if not self.whole:
             return value
-        if self.form in self.voice.labels:
-            branches = " ".join(f"when {text(key)} then {text(label)}" for key, label in self.voice.labels[self.form].items())
-            return f"case {value} {branches} end"
-        if self.form == "percent":
-            number = f"cast(cast(round({value} * 100, 2) as decimal(18, 2)) as varchar)"
-            return f"replace(regexp_replace({number}, '\\.?0+$', ''), '.', {text(self.voice.decimal)}) || '%'"
         number = f"replace(format('{{:,}}', {value}), ',', {text(self.voice.thousands)})"
         return f"{number} || {self._after(value, lambda word: text(word))}" if self._has_more else number
 
     def size(self, value: str, digits: str) -> str:
         """SQL: how many characters the text has. `digits`: of a whole number, how many it has with its sign."""
         if not self.whole:
-            return f"length({self.text(value)})"
+            return f"length({value})"
         apart = f" + {len(self.voice.thousands)} * (({digits} - 1 - cast({value} < 0 as integer)) // 3)" if self.voice.thousands else ""
         more = f" + {self._after(value, lambda word: str(len(word)))}" if self._has_more else ""
         return f"{digits}{apart}{more}"
@@ -62,7 +64,7 @@ class Written:
     def shape(self, value: str, size: str) -> str:
         """SQL: the same for all texts that differ in nothing but which digits stand where. `size`: how many characters it has."""
         if not self.whole:
-            return self.text(value)
+            return value
         which = f" + 1000 * {_which(self.plural, value)}" if self.form in self.voice.words else ""
         return f"case when {value} < 0 then -1 else 1 end * ({size}{which})"
 

@@ -67,14 +67,13 @@ class _Texts:
         layers = (self._digits(), self._sizes(), self._lengths(), self._choice(), self._parts(), self._written(), self._joined())
         for layer in layers:
             select = f"select *,\n  {listing(layer)}\nfrom (\n{select})" if layer else select
-        labels = (" ".join(f"{part}-{n + 1}" for part, n in zip(PARTS, places, strict=True)) for places in combinations(self.offer))
-        treatments = " ".join(f"when {choice} then {text(label)}" for choice, label in enumerate(labels, 1))
+        treatments = (" ".join(f"{part}-{n + 1}" for part, n in zip(PARTS, places, strict=True)) for places in combinations(self.offer))
         columns = {
             "place": str(self.place),
             "language": text(self.language),
             **{name: name for name in ("greet", "greet_shape", "tried", "choice")},
             "offer": text(self.offer.id),
-            "treatment": f"case choice {treatments} end",
+            "treatment": f"[{', '.join(map(text, treatments))}][choice]",
             "message": self._message(),
             "facts": self._facts(),
             "shape": self._shape(),
@@ -182,27 +181,27 @@ where a.place = {self.place} and a.language = {text(self.language)}"""
 
 
 @once
-def shapes(bound: Bound, table: str = "messages") -> Stage:
-    """Every shape of text with the rules it breaks. Grain: one shape and language."""
+def shapes(bound: Bound, table: str = "messages", languages: tuple[str, ...] = ()) -> Stage:
+    """Every shape of text with the rules it breaks. Grain: one shape and language. `languages`: those that texts are in, or all."""
     channel = bound.model.business.channel
     selects = [
         f"select language, shape, {lint.by_shape(bound.model, language, channel, 'example')} as broken "
         f"from (select language, shape, any_value(message) as example from {table} "
         f"where language = {text(language)} and message is not null group by all)"
-        for language in bound.model.business.languages
+        for language in languages or bound.model.business.languages
     ]
     return Stage("shapes", "one shape and language", "\nunion all\n".join(selects))
 
 
 @once
-def refused(bound: Bound, table: str = "messages") -> Stage:
+def refused(bound: Bound, table: str = "messages", languages: tuple[str, ...] = ()) -> Stage:
     """Whose text the linter refuses, to be written anew: first without the name, which a rule may dislike in this text, then with the
     next wording. Grain: one such customer.
     """
     channel = bound.model.business.channel
     own = " ".join(
         f"when {text(language)} then {lint.by_text(bound.model, language, channel, 'message')}"
-        for language in bound.model.business.languages
+        for language in languages or bound.model.business.languages
     )
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return Stage(

@@ -128,8 +128,10 @@ class Job:
 
     def write(self) -> None:
         """One text for each customer who may be written to, none that the linter refuses."""
-        for stage in (greeting.addressed(self.book), greeting.greetings(self.book), greeting.greeted(self.book)):
-            self.engine.create(stage)
+        self.engine.create(greeting.addressed(self.book))
+        spoken = self.engine.rows("select distinct language from addressed where allowed order by 1")
+        self.engine.create(greeting.greetings(self.book, tuple(language for (language,) in spoken)))
+        self.engine.create(greeting.greeted(self.book))
         self._write_texts("greeted", "messages")
         while self.engine.rows("select 1 from refused limit 1"):
             self.engine.delete("messages", f"{self.key} in (select {self.key} from refused)")
@@ -145,12 +147,13 @@ class Job:
         if not selects:  # nobody may be written to: the table is there all the same
             selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
         self.engine.create(Stage(table, "one customer who may be written to", "\nunion all\n".join(selects)))
-        self._lint_shapes(table)
-        self.engine.create(render.refused(self.book, table))
+        languages = tuple(sorted({language for _, language in pairs}))
+        self._lint_shapes(table, languages)
+        self.engine.create(render.refused(self.book, table, languages))
 
-    def _lint_shapes(self, table: str) -> None:
+    def _lint_shapes(self, table: str, languages: tuple[str, ...]) -> None:
         """Lint the shapes that were not met before: the patterns cost more than all else that one customer needs."""
-        shapes, known = render.shapes(self.book, table), "anti join shapes using (language, shape)"
+        shapes, known = render.shapes(self.book, table, languages), "anti join shapes using (language, shape)"
         if not self.linted:
             self.engine.create(shapes)
             self.linted = True
