@@ -80,7 +80,7 @@ def _asked(rules: Iterable[Rule]) -> dict[str, tuple[list[exp.Expr], int]]:
 
 
 def _measure(node: exp.Anonymous) -> str:
-    cell = node.expressions[1].name
+    cell: str = node.expressions[1].name
     return cell[: cell.index("[")]
 
 
