@@ -154,10 +154,15 @@ def experiments() -> None:
 
 
 def shop() -> None:
-    """Activity: nested cross-validation, five folds five times over, copies in one fold; twenty single splits. Twenty minutes."""
-    with tempfile.TemporaryDirectory() as temp:
-        found = train_activity(CASES / "shop", out=Path(temp) / "model", repeats=5, hold_outs=20, seed=SEED)
-    print({name: found.card.figures[name] for name in ("roc_auc", "pr_auc", "f1", "brier", "calibration_error", "families", "hold_outs")})
+    """Activity: nested cross-validation, five folds five times over, copies in one fold; twenty single splits. Forty minutes.
+
+    The model was made with the folds of the first seed before its maker's eyes; those of the others are new to it.
+    """
+    names = ("roc_auc", "pr_auc", "f1", "brier", "calibration_error", "families", "hold_outs")
+    for seed, hold_outs in ((SEED, 20), (SEED + 1, 0), (SEED + 2, 0)):
+        with tempfile.TemporaryDirectory() as temp:
+            found = train_activity(CASES / "shop", out=Path(temp) / "model", repeats=5, hold_outs=hold_outs, seed=seed)
+        print(seed, {name: found.card.figures.get(name) for name in names}, flush=True)
 
 
 def speed() -> None:

@@ -45,8 +45,7 @@ def test_the_card_shows_every_learner_beside_a_response_model(trained):
     figures = {(item.treatment, item.learner): item for item in found.judged}
     assert set(figures) == {(name, kind) for name in ("скидка", "доставка") for kind in ("s", "t", "x", "dr", "response")}
     assert figures["скидка", "dr"].at_share.low > 0.4 and figures["скидка", "dr"].qini.low > 0
-    # Where there is nothing to learn, other folds teach to lean away from the one that judges: below nothing, not above.
-    assert figures["доставка", "dr"].qini.low < 0 and figures["доставка", "dr"].qini.value < 0.02 < figures["скидка", "dr"].qini.low
+    assert figures["доставка", "dr"].qini.low < 0 and figures["доставка", "dr"].qini.high < figures["скидка", "dr"].qini.low
     assert found.card.task == "uplift" and found.card.rows == 1500 and sum(found.card.figures["customers"].values()) == 1500
 
 

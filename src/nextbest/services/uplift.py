@@ -115,7 +115,10 @@ def targeting(
     for name, chosen in policies.items():
         likely = np.select([chosen == arm for arm in arms], [chance[arm] for arm in arms])
         gained = np.where(rows.arms == chosen, earned / likely, 0.0) - alone
-        found.append(Targeted(name, {arm: float((chosen == arm).mean()) for arm in rows.treatments}, interval(gained, seed)))
+        figure = interval(gained, seed)
+        if name in KINDS:  # chosen by what other folds taught
+            figure = measure.cross_validated(figure, folds)
+        found.append(Targeted(name, {arm: float((chosen == arm).mean()) for arm in rows.treatments}, figure))
     return found
 
 
@@ -176,6 +179,6 @@ def judged(
         treated, y = (arms[rows] == name).astype(np.float64), outcome[rows]
         for kind in KINDS:
             score = crossfit(kind, features[rows], y, treated, folds, seed)
-            figures = (measure.uplift_at(share), measure.qini, measure.auuc)
-            found.append(Ordered(name, kind, *(measure.interval(figure, y, treated, score, seed) for figure in figures)))
+            figures = (measure.interval(of, y, treated, score, seed) for of in (measure.uplift_at(share), measure.qini, measure.auuc))
+            found.append(Ordered(name, kind, *(measure.cross_validated(figure, folds) for figure in figures)))
     return found
