@@ -1,6 +1,7 @@
 """Whose activity will fall: leak-free, calibrated, explained; a shop of known law."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -94,6 +95,20 @@ def test_new_customers_get_a_probability_an_interval_and_three_reasons(trained, 
     people = pd.read_csv(tmp_path / "new" / "market_file.csv")
     assert np.corrcoef(found.probability, people["Страниц_за_визит"])[0, 1] < -0.6
     assert found.reason_1.str.contains("страниц за визит|доля покупок по акциям").mean() > 0.7
+    words = " ".join(found[["reason_1", "reason_2", "reason_3"]].to_numpy().ravel())
+    assert re.search(r"\d,\d", words) and not re.search(r"\d\.\d|\de\+", words)  # numbers as the voice writes them
+
+
+def test_a_column_that_the_model_learned_from_and_the_data_lacks_is_told(trained, tmp_path):
+    folder, _ = trained
+    data = shop(tmp_path / "new", 60, seed=5, label=False)
+    people = pd.read_csv(data / "market_file.csv")
+    people.drop(columns="Акционные_покупки").to_csv(data / "market_file.csv", index=False)
+    done = predict(data, folder / "model", out=tmp_path / "p.parquet")
+    run = nextbest.decide(data, "shop", as_of="2025-08-31", out=tmp_path / "out", models=[folder / "model"])
+    for problems in (done.problems, run.record["problems"]):
+        told = [(item["column"], item["rows"], item["kept"]) for item in problems if item["problem"] == "unknown_feature"]
+        assert told == [("promo_share", 60, True)]
 
 
 def test_prediction_without_a_label_column_is_the_same(trained, tmp_path):

@@ -45,23 +45,22 @@ class Found:
         return [file for file in self.files if file.source == source]
 
 
-def find(data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source], optional: Collection[str] = ()) -> Found:
+def find(
+    data: Path | None, tables: Mapping[str, Iterable[Path]] | None, sources: Mapping[str, Source], optional: Collection[str] = ()
+) -> Found:
     """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems.
 
-    A source that is `optional` may have no file.
+    `tables`: None where no path can be given. A source that is `optional` may have no file.
     """
     problems: list[Problem] = []
-    paths, unused = _assign(data, tables, sources, problems)
+    paths, unused = _assign(data, tables or {}, sources, problems)
     found: list[TableFile] = []
     ignored: dict[str, set[str]] = {}
     for name, source in sources.items():
         if not paths[name] and name not in optional and not source.made_of and not source.optional:
-            patterns = " or ".join(source.files)
-            problems.append(
-                Problem(
-                    str(data or name), f"no file for '{name}'", f"name a file {patterns} (.csv, .parquet, .gz), or pass --table {name}=PATH"
-                )
-            )
+            fix = f"name a file {' or '.join(source.files)} (.csv, .parquet, .gz)"
+            fix += "" if tables is None else f", or pass --table {name}=PATH"
+            problems.append(Problem(str(data or name), f"no file for '{name}'", fix))
         for path in paths[name]:
             try:
                 file = _inspect(name, source, path)

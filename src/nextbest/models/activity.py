@@ -123,6 +123,11 @@ class Model:
         model.background = table.features.iloc[np.sort(some)].reset_index(drop=True)
         return model
 
+    @property
+    def leans_on(self) -> list[str]:
+        """The features of which something was known when it learned."""
+        return [name for name in self.background if self.background[name].notna().any()]
+
     def odds(self, features: pd.DataFrame) -> Floats:
         """Log-odds before calibration, as of rows that were not learned from. Shape: (rows,)."""
         honest = self.seen.reindex(row_hashes(features)).to_numpy(np.float64)

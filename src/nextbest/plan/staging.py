@@ -43,6 +43,7 @@ REJECTED = {
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
     "unknown": "the value is not in the playbook's list: it counts in totals only",
+    "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
     "sign_repeats_direction": "the sign is dropped: the direction says it",

@@ -25,6 +25,7 @@ from nextbest.plan.staging import is_rejected
 from nextbest.playbook.bind import bound
 from nextbest.playbook.bind_learning import BoundActivityLearning, bound_activity_learning
 from nextbest.playbook.load import Loaded, load, write
+from nextbest.playbook.speech import Voice
 from nextbest.playbook.window import horizon, month_starts, months_before
 from nextbest.report.activity import write_page
 from nextbest.rules.render import sql
@@ -156,6 +157,7 @@ def predict(
         if frame.empty:
             raise DataError([Problem("customers", "nobody is left to predict for", "check the codes, and who objects to profiling")])
         progress("predicting", 1, 1)
+        reading.unknown_features(fitted.leans_on)
         rows = Table(frame, learning.numbers, learning.words).features
         probability = fitted.probability(rows)
         low, high = fitted.interval(rows, probability)
@@ -265,7 +267,7 @@ def _labelled(learning: BoundActivityLearning, frame: pd.DataFrame, reading: Rea
 
 def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFrame, language: str) -> dict[str, Any]:
     """The three reasons with the largest parts, each with the value of its largest feature."""
-    declared = learning.model.reasons
+    declared, voice = learning.model.reasons, learning.book.model.voices[language]
     sums, texts = [], []
     for item in declared.values():
         own = parts[item.of]
@@ -273,7 +275,7 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
         largest = own.abs().to_numpy().argmax(axis=1)
         shown = np.select(
             [largest == place for place in range(len(item.of))],
-            [f"{learning.book.called(name, language)} " + _written(rows[name]) for name in item.of],
+            [f"{learning.book.called(name, language)} " + _written(rows[name], voice) for name in item.of],
             default="",
         )
         raised = sums[-1] > 0
@@ -290,7 +292,16 @@ def _in(texts: Mapping[str, str], language: str) -> str:
     return texts.get(language, next(iter(texts.values())))
 
 
-def _written(values: "pd.Series[Any]") -> "pd.Series[str]":
+def _written(values: "pd.Series[Any]", voice: Voice) -> "pd.Series[str]":
+    """Values as the voice writes them, numbers with two decimals at most."""
     if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
         return values.astype(str).reset_index(drop=True)
-    return values.map(lambda value: "?" if pd.isna(value) else f"{value:g}").reset_index(drop=True)
+    marks = str.maketrans({",": voice.thousands, ".": voice.decimal})
+
+    def written(value: float) -> str:
+        if pd.isna(value):
+            return "?"
+        number = f"{round(value, 2) + 0.0:,.2f}".rstrip("0").rstrip(".")  # 0.0: no -0
+        return number.translate(marks)
+
+    return values.map(written).reset_index(drop=True)

@@ -157,7 +157,7 @@ def read_answers(
     loaded = load(playbook)
     tables = learns(loaded).tables
     optional = ("held",) if need_answers else ("held", "answers")
-    found = find(Path(data), {}, {**loaded.model.business.sources, **tables}, optional)
+    found = find(Path(data), None, {**loaded.model.business.sources, **tables}, optional)
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
         book = bound(loaded, day_of(as_of) if as_of is not None else latest_day(loaded, found, engine, Path(temp)))
         learning = bound_offer_learning(book)

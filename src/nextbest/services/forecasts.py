@@ -1,7 +1,7 @@
 """Forecasts: what trained models say of each customer, written into the customer columns that learn.yaml names."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -94,7 +94,10 @@ def _activity(folder: Path, card: Card, book: Bound) -> Forecast:
     fits(card, "activity", learning.numbers, learning.words)
     column, numbers, words, model = learning.model.fills, learning.numbers, learning.words, read_activity(folder)[0]
     return _OfCustomers(
-        rows_of(book, *learning.model.uses), lambda frame: {column: model.probability(Table(frame, numbers, words).features)}, [column]
+        rows_of(book, *learning.model.uses),
+        lambda frame: {column: model.probability(Table(frame, numbers, words).features)},
+        [column],
+        model.leans_on,
     )
 
 
@@ -182,11 +185,15 @@ class _Offers:
 
 @dataclass
 class _OfCustomers:
-    """A model that looks at nothing but the customers. `select`: their rows; `said`: column → what it says of them."""
+    """A model that looks at nothing but the customers. `select`: their rows; `said`: column → what it says of them.
+
+    `leans_on`: features of which something was known when it learned.
+    """
 
     select: str
     said: Callable[[pd.DataFrame], dict[str, Any]]
     columns: list[str]
+    leans_on: Sequence[str] = ()
 
     @property
     def tables(self) -> dict[str, Source]:
@@ -197,6 +204,7 @@ class _OfCustomers:
 
     def fill(self, reading: Reading) -> None:
         code = reading.book.code
+        reading.unknown_features(self.leans_on)
         frames = (batch.to_pandas() for batch in reading.engine.batches(self.select, BATCH) if batch.num_rows)
         if _load(reading.engine, ({code: frame[code], **self.said(frame)} for frame in frames)):
             _write(reading, "from forecast", self.columns)

@@ -1,6 +1,6 @@
 """Reading: the files of every source as typed tables, with each problem counted and each odd row kept aside."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -190,6 +190,15 @@ class Reading:
 
     def _counted(self, staged: str) -> dict[str, int]:
         return dict(self.engine.rows(f"select problem, count(*) from {quote(staged)} where problem is not null group by 1 order by 1"))
+
+    def unknown_features(self, names: Iterable[str]) -> None:
+        """Tell of those features that are unknown of every customer. Needs `features` and `population`."""
+        names = list(names)
+        counts = ", ".join(["count(*)", *(f"count({quote(name)})" for name in names)])
+        [(customers, *known)] = self.engine.rows(f"select {counts} from features cross join population")
+        for name, count in zip(names, known, strict=True):
+            if customers and not count:
+                self._problem(self.book.model.business.customers, f"unknown_feature:{name}", customers)
 
     def _problem(self, table: str, problem: str, count: int) -> None:
         kind, _, column = problem.partition(":")

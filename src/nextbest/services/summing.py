@@ -56,7 +56,7 @@ def read_features(reading: Reading, progress: Progress, more: int = 0) -> int:
 def read_customers(data: str | Path, book: Bound, progress: Progress) -> Iterator[Reading]:
     """The tables of a folder, read up to `features` and `population`. Raises DataError."""
     with tempfile.TemporaryDirectory(dir=Settings().temp_folder) as temp, DuckDBEngine(Path(temp)) as engine:
-        reading = Reading(book, find(Path(data), {}, book.model.business.sources), engine, Path(temp))
+        reading = Reading(book, find(Path(data), None, book.model.business.sources), engine, Path(temp))
         read_features(reading, progress)
         yield reading
 
