@@ -98,8 +98,11 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
     )
     return {
         "column": column,
-        "names": [_name(book, offer) for offer in book.offers],
-        "rows": [{"group": row[0], "cells": [(value, value / (sum(row[1:]) or 1)) for value in row[1:]]} for row in rows],
+        "names": [name for name, *_ in rows],
+        "rows": [
+            {"offer": _name(book, offer), "cells": [(counts[place], counts[place] / (sum(counts) or 1)) for _, *counts in rows]}
+            for place, offer in enumerate(book.offers)
+        ],
     }
 
 
