@@ -63,6 +63,16 @@ def in_engine(rule, row):
 
 
 @settings(max_examples=100, deadline=None)
+@given(cells=st.lists(st.sampled_from([0, 0.01, 100, 8e10, 1e12, 8.9e13, -5e12]), min_size=3, max_size=3), place=st.integers(1, 5))
+def test_the_largest_cells_of_giants(cells, place):
+    """Each cell stands where it is, however large, also beside its equals."""
+    row = dict(zip(("spend[x]", "spend[y]", "spend[z]"), cells, strict=True))
+    key, total = (bind(f"{name}(spend, {place})", SCOPE) for name in ("top_key", "top_sum"))
+    assert in_engine(key, row) == evaluate(key, row)
+    assert math.isclose(in_engine(total, row), evaluate(total, row), rel_tol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
 @given(row=rows, place=st.integers(1, 3))
 def test_the_largest_cell_by_name(row, place):
     rule = bind(f"top_key(spend, {place})", SCOPE)

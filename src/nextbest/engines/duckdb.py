@@ -1,7 +1,7 @@
 """The embedded engine."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class DuckDBEngine:
         self.execute(f"update {quote(table)} set {quote(column)} = {value} where {where}")
 
     def show(self, name: str, table: pa.Table) -> None:
-        """Let a table of Arrow's be asked by a name, without keeping it anywhere else."""
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches` or `export`."""
         batches = table.combine_chunks().to_batches(max_chunksize=BATCH)  # each goes to one thread
         self.connection.register(name, pa.Table.from_batches(batches, table.schema))
         self._shown.add(name)
@@ -120,29 +120,46 @@ class DuckDBEngine:
         return self._cursor().sql(select).to_arrow_reader(size)
 
     def export(self, results: Mapping[Path, str]) -> None:
-        """Write results, each to its file, Parquet or CSV by its ending. Several are written at once, by a share of the threads each.
+        """Write results, each to its file, Parquet or CSV by its ending, two at a time. Where one fails the others end.
 
-        To keep the rows' order between threads takes a copy of them all: two files at once by one thread each take two thirds of
-        the time of one after the other by both.
+        To keep the rows' order between threads takes a copy of them all: with two cores, two files at once by one thread each take two
+        thirds of the time of one after the other by both. The threads beside them, where there are more, help both.
         """
         [(threads,)] = self.rows("select current_setting('threads')")
-        self.execute(f"set threads = {max(1, threads // len(results))}")
+        at_once = max(1, min(threads, len(results), 2))
+        cursors = {path: self._cursor() for path in results}
+        self.execute(f"set threads = {threads - at_once + 1}")  # each call brings a thread of its own
         try:
-            with ThreadPoolExecutor(min(threads, len(results))) as pool:
-                list(pool.map(self._write, results, results.values()))
+            with ThreadPoolExecutor(at_once) as pool:
+                files = [pool.submit(_write, cursors[path], select, path) for path, select in results.items()]
+                try:
+                    for file in as_completed(files):
+                        file.result()
+                except BaseException:
+                    for file in files:
+                        file.cancel()
+                    while wait(files, timeout=0.1).not_done:  # again and again: one that has only begun does not hear it
+                        for cursor in cursors.values():
+                            cursor.interrupt()
+                    raise
         finally:
             self.execute(f"set threads = {threads}")
-
-    def _write(self, path: Path, select: str) -> None:
-        # Looking for a dictionary in a column of numbers that has none takes longer than writing it.
-        options = "format parquet, compression zstd, dictionary_size_limit 2048" if path.suffix == ".parquet" else "format csv, header"
-        self._cursor().execute(f"copy ({select}) to {text(str(path))} ({options})")
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of a thread's own."""
         cursor = self.connection.cursor()
         cursor.execute("set enable_progress_bar = false")
         return cursor
+
+
+def _write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> None:
+    # Looking for a dictionary in a column of numbers that has none takes longer than writing it.
+    options = "format parquet, compression zstd, dictionary_size_limit 2048" if path.suffix == ".parquet" else "format csv, header"
+    try:
+        connection.execute(f"copy ({select}) to {text(str(path))} ({options})")
+    except duckdb.IOException as error:  # a full disk is told as such, without the names of scratch files
+        reason = str(error).rpartition(": ")[2] or "it cannot be written"
+        raise UsageError([Problem(path.name, reason, "free some room, or name a folder on another disk")]) from error
 
 
 def _unnamed(headers: Sequence[str]) -> list[str]:

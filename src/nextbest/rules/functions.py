@@ -123,7 +123,11 @@ FUNCTIONS: dict[str, Function] = {
         lambda a, b: divide(a, b) or 0.0,
         "coalesce(a / nullif(b, 0), 0)",
     ),
-    "top_sum": Function(("measure", "count"), "sum of the largest cells of a measure", _top_sum),
-    "top_key": Function(("measure", "place"), "name of the n-th largest cell of a measure", _top_key),
+    "top_sum": Function(("measure", "count"), "sum of the largest cells of a measure, of all where it has fewer", _top_sum),
+    "top_key": Function(
+        ("measure", "place"),
+        "name of the n-th largest cell of a measure that is above 0, null where there is none; of equals the first one listed",
+        _top_key,
+    ),
 }
 """Name → function. `top_sum` and `top_key` take a whole measure (`top_sum(spend, 3)`)."""

@@ -182,7 +182,9 @@ def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
 
 def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expr:
     measure, place = node.expressions
-    if measure.name not in scope.measures or not isinstance(place, exp.Literal) or not place.name.isdigit():
-        raise RuleError(f"{node.name} takes a measure and a whole number", f"{node.name}(spend, 3)")
+    if measure.name not in scope.measures:
+        raise RuleError(f"{node.name} takes a measure, and '{measure.name}' is none", did_you_mean(measure.name, scope.measures))
+    if not isinstance(place, exp.Literal) or place.is_string or not place.name.isdigit() or int(place.name) == 0:
+        raise RuleError(f"{node.name} takes a whole number from 1", f"{node.name}({measure.name}, 3)")
     cells = [exp.column(cell(measure.name, key), quoted=True) for key in scope.measures[measure.name]]
     return exp.Anonymous(this=node.name.lower(), expressions=[place.copy(), *cells])

@@ -38,6 +38,8 @@ def _flags(node: exp.Expr) -> dict[str, bool]:
 
 TOPS = ("top_sum", "top_key")
 _PLACES = 1024
+_MOST = 2**63 // _PLACES - 1
+"""Hundredths that fit a bigint beside a place; from there on a double does not tell a hundredth from the next."""
 
 
 def leaders(rules: Iterable[Rule]) -> list[str]:
@@ -48,15 +50,15 @@ def leaders(rules: Iterable[Rule]) -> list[str]:
 def with_leaders(base: str, rules: Iterable[Rule]) -> str:
     """A SELECT over cells with the columns of `leaders` beside them.
 
-    Each cell's hundredths and its place are packed together in one double, so that no two are equal, and each leader is the largest
-    of those below the one before: a third of the time of a sort. Exact up to 2^53 / (100 × 1024), about 8.8e10.
+    Each cell's hundredths and its place are packed together in one whole number, so that no two are equal, and each leader is the largest
+    of those below the one before: half the time of a sort. A cell counts for 9e13 at most.
     """
     for measure, (cells, most) in _asked(rules).items():
-        packed = [exp.column(f"{measure} {place}", quoted=True).sql(dialect="duckdb") for place in range(len(cells))]
-        items = [
-            f"coalesce({cell.sql(dialect='duckdb')}, 0) * {100 * _PLACES} + {_PLACES - place} as {column}"
-            for place, (cell, column) in enumerate(zip(cells, packed, strict=True), 1)
-        ]
+        packed = [exp.column(f"{measure} {place}", quoted=True).sql(dialect="duckdb") for place in range(1, len(cells) + 1)]
+        items = []
+        for place, (cell, column) in enumerate(zip(cells, packed, strict=True), 1):
+            hundredths = f"greatest({-_MOST}, least({_MOST}, round(coalesce({cell.sql(dialect='duckdb')}, 0) * 100)))"
+            items.append(f"cast({hundredths} as bigint) * {_PLACES} + {_PLACES - place} as {column}")
         base = f"select *, {', '.join(items)}\nfrom (\n{base})"
         below = packed
         for place in range(1, most + 1):
@@ -93,13 +95,13 @@ def _top(node: exp.Anonymous) -> exp.Expr:
     most = min(int(place.name), len(cells))
     own = [exp.column(_leader(_measure(node), n), quoted=True).sql(dialect="duckdb") for n in range(1, most + 1)]
     if node.name == "top_sum":
-        total = f"({' + '.join(f'floor({leader} / {_PLACES})' for leader in own) or '0'}) / 100"
+        value = f"({' + '.join(f'floor({leader} / {_PLACES})' for leader in own)}) / 100"
     elif int(place.name) > most:
-        total = "null"
+        value = "null"
     else:
         names = ", ".join(exp.Literal.string(_key(cell.name)).sql(dialect="duckdb") for cell in cells)
-        total = f"case when {own[-1]} >= {_PLACES} then [{names}][cast({_PLACES} - {own[-1]} % {_PLACES} as bigint)] end"
-    return exp.paren(parse_one(total, dialect="duckdb"))
+        value = f"case when {own[-1]} >= {_PLACES} then [{names}][cast({_PLACES} - {own[-1]} % {_PLACES} as bigint)] end"
+    return exp.paren(parse_one(value, dialect="duckdb"))
 
 
 def _key(column: str) -> str:
