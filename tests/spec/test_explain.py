@@ -45,6 +45,15 @@ def test_a_signal_that_would_put_an_offer_first_is_named(bank: Bank):
     assert "«Buys and sells gold» at full strength would put it first" in gold.change
 
 
+def test_what_is_too_weak_says_which_minimum_it_misses_and_no_signal_that_would_not_help(bank: Bank):
+    """More taxis taken back than taken: the card would cost more than it gives, however much speaks for it."""
+    bank.add("transactions.csv", "1,2025-08-03,Такси,-100000,KZT")
+    bank.decide()
+    travel = next(o for o in nextbest.explain(bank.folder / "out", 1, language="en").offers if o.offer == "travel-card")
+    assert travel.verdict == "weak" and travel.benefit < 0
+    assert travel.change == [f"its benefit of {travel.benefit:,.0f} a month is below the minimum of 0"]
+
+
 def test_numbers_of_the_text_are_recorded_facts(demo):
     facts = nextbest.score(demo.folder, reference=_reference(demo)).per_customer
     assert (facts.personalisation == 5).all()

@@ -1,5 +1,6 @@
 """Explain: one customer's decision, read back from the record: why the first, why not the others, what would change it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,6 +273,9 @@ def _change(
     if record["verdict"] == "held":
         return [say(language, "change.held")]
     changes = [say(language, "change.rule", reason=item.reason, rule=item.text) for item in failed]
+    if record["verdict"] == "weak":
+        own = {name: float(value) for name in ("confidence", "benefit", "expected_profit") if (value := record[name]) is not None}
+        changes += [say(language, f"change.{name}", own=own[name], least=least) for name, least in _missed(book, own)]
     if record["rank"] == 1:
         second = next((item for item in ranked if item["rank"] == 2), None)
         return [
@@ -284,11 +288,21 @@ def _change(
         if points <= 0 or row[name] >= 1 or best is None or not counts:
             continue
         would = outcome(book, offer, {**row, name: 1.0})
-        if would.score > best:
+        would_be = {"confidence": would.confidence, "benefit": would.benefit, "expected_profit": would.expected_profit}
+        if would.score > best and not _missed(book, would_be):
             changes.append(say(language, "change.signal_if_open" if failed else "change.signal", signal=meaning[name]))
     if not changes and best is not None:
         changes.append(say(language, "change.nothing", best=f"{best:.3f}", own=f"{record['score']:.3f}"))
     return changes
+
+
+def _missed(book: Bound, own: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """The minimums that an offer stays below: confidence, benefit or expected_profit, and the least it must be."""
+    contact = book.contact
+    minimums = {"confidence": contact.minimum_confidence, "benefit": contact.minimum_benefit, "expected_profit": contact.minimum_profit}
+    return [
+        (name, least) for name, least in minimums.items() if least is not None and (value := own.get(name)) is not None and value < least
+    ]
 
 
 def _product(book: Bound, offer: str, language: str) -> str:
