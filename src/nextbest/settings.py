@@ -1,19 +1,28 @@
 """What the machine allows. Set by environment: NEXTBEST_MEMORY_LIMIT=2GB, NEXTBEST_THREADS=4."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nextbest.errors import Problem, UsageError
 
 
 class Settings(BaseSettings):
-    """Limits of the embedded engine. Past the memory limit it spills to the temporary folder."""
+    """Limits of the embedded engine. Past the memory limit it spills to the temporary folder. Raises UsageError."""
 
     model_config = SettingsConfigDict(env_prefix="NEXTBEST_")
 
     memory_limit: str = "4GB"
-    threads: int | None = None
+    threads: int | None = Field(None, ge=1)
     temp_folder: str | None = None
+
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            found = [(str(item["loc"][0]), item["msg"]) for item in error.errors(include_input=False)]
+            raise UsageError([Problem(f"NEXTBEST_{name.upper()}", what, "mend it, or unset it") for name, what in found]) from None
 
 
 class ServerSettings(BaseSettings):

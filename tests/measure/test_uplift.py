@@ -50,7 +50,7 @@ def test_an_order_by_chance_has_no_qini(simulated):
 
 
 def test_where_nobody_is_changed_folds_that_teach_each_other_find_nothing():
-    """An interval at 95% leaves out the truth in one of twenty such worlds; one over the rows alone does so in every third or fourth."""
+    """An interval over the rows alone leaves out the truth in every third such world, with five folds; the wider one hardly ever."""
     found = []
     for world in range(20):
         chance = np.random.default_rng(world)

@@ -79,3 +79,10 @@ def test_a_file_of_which_no_row_can_be_used_is_no_success(command, rows, tmp_pat
     nextbest.consent(1, "marketing", True, workspace=tmp_path / "workspace")
     done = CliRunner().invoke(app, [command, "import", str(tmp_path / "file.csv"), "--workspace", str(tmp_path / "workspace")])
     assert done.exit_code == 1, done.output
+
+
+@pytest.mark.parametrize("threads", ["many", "0"])
+def test_a_wrong_setting_is_told(threads, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTBEST_THREADS", threads)
+    done = run("synth", "--customers", 2, "--out", tmp_path / "bank")
+    assert done.exit_code == 2 and "NEXTBEST_THREADS" in done.output

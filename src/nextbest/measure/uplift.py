@@ -71,10 +71,11 @@ def interval(
 
 
 def cross_validated(found: Figure, folds: int) -> Figure:
-    """A figure whose scores come from the other folds of the same customers, with the interval that it then has.
+    """A figure whose scores come from the other folds of the same customers, with a wider interval.
 
-    Folds teach each other: what chance put alike in two of them is found in both, as if it were there. The variance is 1 + folds /
-    (folds - 1) times that of scores from elsewhere (Nadeau and Bengio 2003).
+    Folds teach each other: what chance put alike in two of them is found in both, as if it were there. The variance is taken as 1 +
+    folds / (folds - 1) times that of scores from elsewhere: what Nadeau and Bengio (2003) give for means over folds; here it is rough.
     """
     wider = float(np.sqrt(1 + folds / (folds - 1)))
-    return Figure(found.value, found.value - wider * (found.value - found.low), found.value + wider * (found.high - found.value))
+    low, high = found.value - wider * (found.value - found.low), found.value + wider * (found.high - found.value)
+    return Figure(found.value, min(low, found.low), max(high, found.high))

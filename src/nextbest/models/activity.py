@@ -125,8 +125,9 @@ class Model:
 
     @property
     def leans_on(self) -> list[str]:
-        """The features of which something was known when it learned."""
-        return [name for name in self.background if self.background[name].notna().any()]
+        """The features of which something was known when it learned; a word that is not known is ''."""
+        known = self.background.notna() & (self.background != "")
+        return [str(name) for name in self.background if known[name].any()]
 
     def odds(self, features: pd.DataFrame) -> Floats:
         """Log-odds before calibration, as of rows that were not learned from. Shape: (rows,)."""

@@ -42,7 +42,7 @@ REJECTED = {
 
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
-    "unknown": "the value is not in the playbook's list: it counts in totals only",
+    "unknown": "the value is not in the playbook's list: it counts in totals only, and an unknown language is written to in the first one",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",

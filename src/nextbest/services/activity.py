@@ -1,6 +1,7 @@
 """Activity: train a model of whose activity will fall, judge it honestly, and say of each customer how likely and why."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -270,9 +271,10 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
     declared, voice = learning.model.reasons, learning.book.model.voices[language]
     sums, texts = [], []
     for item in declared.values():
-        own = parts[item.of]
-        sums.append(own.sum(axis=1).to_numpy())
-        largest = own.abs().to_numpy().argmax(axis=1)
+        own, features = parts[item.of], rows[item.of]
+        known = (features.notna() & (features != "")).to_numpy()
+        sums.append(np.where(known.any(axis=1), own.sum(axis=1).to_numpy(), 0.0))  # of what nobody knows nothing can be said
+        largest = np.where(known, own.abs().to_numpy(), -1.0).argmax(axis=1)
         shown = np.select(
             [largest == place for place in range(len(item.of))],
             [f"{learning.book.called(name, language)} " + _written(rows[name], voice) for name in item.of],
@@ -293,7 +295,7 @@ def _in(texts: Mapping[str, str], language: str) -> str:
 
 
 def _written(values: "pd.Series[Any]", voice: Voice) -> "pd.Series[str]":
-    """Values as the voice writes them, numbers with two decimals at most."""
+    """Values as the voice writes them, numbers with two decimals, or below 0.1 with two digits, at most six decimals."""
     if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
         return values.astype(str).reset_index(drop=True)
     marks = str.maketrans({",": voice.thousands, ".": voice.decimal})
@@ -301,7 +303,8 @@ def _written(values: "pd.Series[Any]", voice: Voice) -> "pd.Series[str]":
     def written(value: float) -> str:
         if pd.isna(value):
             return "?"
-        number = f"{round(value, 2) + 0.0:,.2f}".rstrip("0").rstrip(".")  # 0.0: no -0
+        decimals = 2 if value == 0 or abs(value) >= 0.1 else min(6, 1 - math.floor(math.log10(abs(value))))
+        number = f"{round(value, decimals) + 0.0:,.{decimals}f}".rstrip("0").rstrip(".")  # 0.0: no -0
         return number.translate(marks)
 
     return values.map(written).reset_index(drop=True)
