@@ -18,7 +18,7 @@ from nextbest.errors import UsageError
 from nextbest.models import activity
 from nextbest.models.activity import Model, Table, folds
 from nextbest.models.base import log_odds
-from nextbest.services.activity import TRUSTED, predict, train_activity
+from nextbest.services.activity import TRUSTED, predict, read_activity, train_activity
 from nextbest.services.judging import judge
 from nextbest.services.progress import silent
 
@@ -109,6 +109,11 @@ def test_a_column_that_the_model_learned_from_and_the_data_lacks_is_told(trained
     for problems in (done.problems, run.record["problems"]):
         told = [(item["column"], item["rows"], item["kept"]) for item in problems if item["problem"] == "unknown_feature"]
         assert told == [("promo_share", 60, True)]
+    words = pd.read_parquet(tmp_path / "p.parquet").filter(like="reason_").to_numpy().ravel()
+    assert not any("?" in said for said in words)  # what nobody knows is no reason
+    model, _ = read_activity(folder / "model")
+    assert "favourite" in model.leans_on
+    assert "favourite" not in replace(model, background=model.background.assign(favourite="")).leans_on
 
 
 def test_prediction_without_a_label_column_is_the_same(trained, tmp_path):

@@ -79,7 +79,7 @@ class _Texts:
             "shape": self._shape(),
         }
         items = [quote(self.bound.code), *(f"{value} as {name}" for name, value in columns.items())]
-        # A tenth of each batch of customers gets this offer. Set apart first, they are written in full batches: two thirds of the time for all texts.
+        # Some of each batch of customers get this offer. Set apart first, they are written in full batches, in two thirds of the time.
         return f"select * from (with given as materialized (\n{self._values()})\nselect {listing(items)}\nfrom (\n{select}))"
 
     def _values(self) -> str:
