@@ -275,7 +275,7 @@ def _change(
     changes = [say(language, "change.rule", reason=item.reason, rule=item.text) for item in failed]
     if record["verdict"] == "weak":
         own = {name: float(value) for name in ("confidence", "benefit", "expected_profit") if (value := record[name]) is not None}
-        changes += [say(language, f"change.{name}", own=own[name], least=least) for name, least in _missed(book, own)]
+        changes += [say(language, MISSED[name], own=own[name], least=least) for name, least in _missed(book, own)]
     if record["rank"] == 1:
         second = next((item for item in ranked if item["rank"] == 2), None)
         return [
@@ -294,6 +294,9 @@ def _change(
     if not changes and best is not None:
         changes.append(say(language, "change.nothing", best=f"{best:.3f}", own=f"{record['score']:.3f}"))
     return changes
+
+
+MISSED = {"confidence": "change.confidence", "benefit": "change.benefit", "expected_profit": "change.expected_profit"}
 
 
 def _missed(book: Bound, own: Mapping[str, float | None]) -> list[tuple[str, float]]:
