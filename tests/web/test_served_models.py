@@ -53,6 +53,13 @@ def posted(data, code):
     return {"tables": {name: rows[rows.id == str(code)].to_dict("records") for name, rows in tables.items()}, "as_of": "2025-08-31"}
 
 
+def test_of_one_customer_it_is_no_problem_that_little_is_known(ask, data):
+    asked = posted(data, pd.read_csv(data / "market_file.csv").id[0])
+    asked["tables"]["customers"][0]["Акционные_покупки"] = ""
+    told = ask.post(f"{API}/decisions", json=asked)
+    assert told.status_code == 200 and "unknown_feature" not in {item["problem"] for item in told.json()["problems"]}
+
+
 def test_a_job_fills_in_the_forecast_and_names_the_model(ask):
     run = ask.app.state.serving.desk("shop").host.run()
     assert run.features.risk.between(0, 1).all() and run.features.risk.nunique() > 50

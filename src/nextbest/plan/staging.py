@@ -42,13 +42,13 @@ REJECTED = {
 
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
-    "unknown": "the value is not in the playbook's list: it counts in totals only, and an unknown language is written to in the first one",
+    "unknown": "the value is not in the playbook's list: it counts in totals only; an unknown language is taken for the first one",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
     "sign_repeats_direction": "the sign is dropped: the direction says it",
 }
-"""What is odd about a row that is kept → what was made of it. The reason in the data ends in `:column`."""
+"""What is odd about a row that is kept, or about a feature in every row → what was made of it. The reason ends in `:column`."""
 
 
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")

@@ -282,7 +282,7 @@ def _words(learning: BoundActivityLearning, rows: pd.DataFrame, parts: pd.DataFr
         )
         raised = sums[-1] > 0
         said = np.where(raised, _in(item.raises, language), _in(item.lowers, language))
-        texts.append(pd.Series(said) + " (" + pd.Series(shown) + ")")
+        texts.append((pd.Series(said) + " (" + pd.Series(shown) + ")").where(known.any(axis=1), ""))
     order = np.argsort(-np.abs(np.column_stack(sums)), axis=1, kind="stable") if sums else np.zeros((len(rows), 0), dtype=int)
     found = {}
     for place in range(min(3, order.shape[1])):

@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,9 @@ class _Posted(Reading):
 
     def nothing_left(self, name: str) -> None:
         """Of a file it would be an accident; one customer may have bought before the horizon only. The problems are told."""
+
+    def unknown_features(self, names: Iterable[str]) -> None:
+        """Of a file it would be a column that is missing; of one customer something is always unknown."""
 
 
 def _table(source: str) -> str:
