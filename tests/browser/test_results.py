@@ -49,6 +49,28 @@ def test_a_code_and_a_confidence(look):
     window.sees("Nobody fits the filter.")
 
 
+def test_charts_follow_the_filter_in_a_browser_that_has_not_yet_drawn_them(look):
+    window = look()
+    window.page.add_init_script("const at = setTimeout; window.setTimeout = (f, ms, ...rest) => at(f, ms || 1500, ...rest)")
+    window.open("/p/bank-kz/results")
+    window.page.locator(".nb-chart").first.wait_for()
+    assert window.page.locator(".nb-chart svg").count() == 0
+    window.page.get_by_label("Customer code").fill("1")
+    window.sees("Customers: 11 of 60")
+
+    def drawn(customers: int) -> None:
+        texts = "[...document.querySelectorAll('.nb-chart')[0].querySelectorAll('svg text')].map(text => Number(text.textContent))"
+        window.page.wait_for_function(f"{texts}.reduce((sum, each) => sum + (each || 0), 0) === {customers}")
+
+    shown = window.page.locator(".nb-chart").first
+    drawn(11)
+    window.page.get_by_label("Customer code").fill("nobody")
+    shown.wait_for(state="hidden")
+    window.page.get_by_label("Customer code").fill("")
+    drawn(60)
+    assert shown.bounding_box()["width"] > 100
+
+
 def test_a_filter_that_means_nothing_shows_everyone_or_nobody(look):
     look("/p/bank-kz/results?message=%27&sure=1e99&segment=x%22%3B&offers=").sees("Customers: 0 of 60")
     look("/p/bank-kz/results?sure=nan").sees("Customers: 60 of 60")

@@ -10,7 +10,7 @@ from nextbest.errors import UsageError
 from nextbest.run import Run
 from nextbest.services.explain import Activity, Behind, Explanation, Failed, OfferExplained, explain
 from nextbest.services.lint import failed_of
-from nextbest.web.console.charts import lying_bars, standing_bars
+from nextbest.web.console.charts import drawn, lying_bars, standing_bars
 from nextbest.web.console.frame import element, facts, frame, turned_away, withheld
 from nextbest.web.console.here import Here, here_of
 
@@ -111,13 +111,12 @@ def _chart(here: Here, activity: Activity) -> None:
     cells = activity.cells[:_MOST_BARS]
     title = here.say("client.activity", what=activity.meaning[:1].upper() + activity.meaning[1:], unit=activity.unit)
     labels = [item.cell for item in cells]
-    draw = lying_bars
+    bars = lying_bars
     if activity.by == "month_back":
-        draw, cells = standing_bars, cells[::-1]
+        bars, cells = standing_bars, cells[::-1]
         labels = [here.say("client.last_month") if item.cell == "1" else f"−{int(item.cell) - 1}" for item in cells]
     with element("section"):
-        element("h2", title)
-        draw(here, title, labels, [item.sum for item in cells])
+        drawn(title, bars(here, labels, [item.sum for item in cells]))
 
 
 def _broken(run: Run, text: str, language: str | None) -> list[str]:

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nextbest.services.results import BINS, SORTS, Chosen, confidences, first_offers, page
-from nextbest.web.console.charts import lying_bars, standing_bars
+from nextbest.web.console.charts import drawn, lying_bars, redraw, standing_bars
 from nextbest.web.console.frame import allowed, cards, element, frame, plain_table, told, turned_away, withheld
 from nextbest.web.console.here import PLACE, Here, here_of
 
@@ -95,7 +95,8 @@ class _View:
         self._order()
         self.table = element("div")
         self._pager()
-        self.charts = element("div")
+        self.charts = element("div", classes="nb-columns")
+        self.drawn: list[ui.echart] = []
 
     async def filtered(self) -> None:
         """The filter has changed."""
@@ -226,31 +227,37 @@ class _View:
         await self.turned(-self.first)
 
     def _show_charts(self, offers: list[dict[str, Any]], sure: list[int]) -> None:
-        here = self.here
-        self.charts.clear()
+        here, say = self.here, self.here.say
+        self.charts.set_visibility(bool(offers))
         if not offers:
             return
         labels = [self.names.get(item["offer"], item["product"]) for item in offers]
-        currency = here.desk.loaded.model.business.currency
-        with self.charts, element("div", classes="nb-columns"):
-            with element("section"):
-                element("h2", here.say("results.offers"))
-                lying_bars(here, here.say("results.offers"), labels, [item["customers"] for item in offers])
-            with element("section"):
-                element("h2", here.say("results.confidence"))
-                standing_bars(here, here.say("results.confidence"), [f"{place * 100 // BINS}" for place in range(BINS)], sure)
-            with element("section"):
-                title = here.say("results.benefit", currency=currency)
-                element("h2", title)
-                lying_bars(here, title, labels, [item["benefit"] for item in offers])
-            with element("section"):
-                element("h2", here.say("results.statistics"))
-                total = sum(item["customers"] for item in offers)
-                plain_table(
-                    [here.say("column.offer"), here.say("column.customers"), here.say("column.share")],
-                    [
-                        [label, here.number(item["customers"]), f"{here.number(100 * item['customers'] / total, 1)} %"]
-                        for label, item in zip(labels, offers, strict=True)
-                    ],
-                    numbers=[1, 2],
-                )
+        bars = {
+            say("results.offers"): lying_bars(here, labels, [item["customers"] for item in offers]),
+            say("results.confidence"): standing_bars(here, [f"{place * 100 // BINS}" for place in range(BINS)], sure),
+            say("results.benefit", currency=here.desk.loaded.model.business.currency): lying_bars(
+                here, labels, [item["benefit"] for item in offers]
+            ),
+        }
+        if self.drawn:
+            for chart, of in zip(self.drawn, bars.values(), strict=True):
+                redraw(chart, of)
+        else:
+            with self.charts:
+                for title, of in bars.items():
+                    with element("section"):
+                        self.drawn.append(drawn(title, of))
+                with element("section"):
+                    element("h2", say("results.statistics"))
+                    self.statistics = element("div")
+        self.statistics.clear()
+        total = sum(item["customers"] for item in offers)
+        with self.statistics:
+            plain_table(
+                [say("column.offer"), say("column.customers"), say("column.share")],
+                [
+                    [label, here.number(item["customers"]), f"{here.number(100 * item['customers'] / total, 1)} %"]
+                    for label, item in zip(labels, offers, strict=True)
+                ],
+                numbers=[1, 2],
+            )
