@@ -41,6 +41,10 @@ class Engine(Protocol):
         """Make the stage's table."""
         ...
 
+    def union(self, name: str, selects: Sequence[str]) -> None:
+        """Make a table of all rows of several selects, in no order. Only its rows change later, by `insert` and `delete`."""
+        ...
+
     def view(self, stage: Stage) -> None:
         """Name the stage's select without storing it."""
         ...

@@ -1,7 +1,8 @@
 """The embedded engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ class DuckDBEngine:
         except duckdb.Error as error:
             raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
         self._shown: set[str] = set()
+        self._parts: dict[str, list[str]] = {}
         self.connection.execute("set enable_progress_bar = false")  # ours is the caller's
         # Memory that one stage frees the next one needs: giving it back in between takes time, most of all with several threads.
-        for threshold in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
+        # Nor is anything to be written over again, compressed, as a database that lasts would be.
+        for threshold in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold", "checkpoint_threshold"):
             self.connection.execute(f"set {threshold} = '{NEVER}'")
         # Nothing from the network, and no extension that is not built in.
         self.connection.execute("set autoinstall_known_extensions = false")
@@ -71,6 +74,18 @@ class DuckDBEngine:
         """Make the stage's table."""
         self.connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
 
+    def union(self, name: str, selects: Sequence[str]) -> None:
+        """Make a table of all rows of several selects, in no order, each by a thread of its own.
+
+        Each is stored apart: several threads at one table each store rows of their own first and then once more, together.
+        """
+        self.drop(name)
+        parts = [f"{name} {place}" for place, _ in enumerate(selects, 1)]
+        created = (f"create or replace table {quote(part)} as {select}" for part, select in zip(parts, selects, strict=True))
+        self._side_by_side([partial(duckdb.DuckDBPyConnection.execute, query=statement) for statement in created], len(parts))
+        self._parts[name] = parts
+        self.execute(f"create view {quote(name)} as {' union all '.join(f'from {quote(part)}' for part in parts)}")
+
     def view(self, stage: Stage) -> None:
         """Name the stage's select without storing it."""
         self.connection.execute(f"create or replace view {quote(stage.name)} as {stage.select}")
@@ -85,11 +100,12 @@ class DuckDBEngine:
 
     def insert(self, table: str, select: str) -> None:
         """Add rows to a stage's table."""
-        self.execute(f"insert into {quote(table)} {select}")
+        self.execute(f"insert into {quote(self._parts.get(table, [table])[0])} {select}")
 
     def delete(self, table: str, where: str) -> None:
         """Take rows out of a stage's table."""
-        self.execute(f"delete from {quote(table)} where {where}")
+        for part in self._parts.get(table, [table]):
+            self.execute(f"delete from {quote(part)} where {where}")
 
     def update(self, table: str, column: str, value: str, where: str) -> None:
         """Set a column of some rows of a stage's table."""
@@ -107,6 +123,11 @@ class DuckDBEngine:
             self._shown.remove(table)
             self.connection.unregister(table)
             return
+        if parts := self._parts.pop(table, []):
+            self.execute(f"drop view {quote(table)}")
+            for part in parts:
+                self.drop(part)
+            return
         self.execute(f"drop table if exists {quote(table)}")
 
     def load(self, name: str, table: pa.Table) -> None:
@@ -123,23 +144,30 @@ class DuckDBEngine:
         """Write results, each to its file, Parquet or CSV by its ending, two at a time. Where one fails the others end.
 
         To keep the rows' order between threads takes a copy of them all: with two cores, two files at once by one thread each take two
-        thirds of the time of one after the other by both. The threads beside them, where there are more, help both.
+        thirds of the time of one after the other by both.
+        """
+        self._side_by_side([partial(_write, select=select, path=path) for path, select in results.items()], 2)
+
+    def _side_by_side(self, tasks: Sequence[Callable[[duckdb.DuckDBPyConnection], object]], most: int) -> None:
+        """Run tasks at the same time, so many at most, each with a connection of its own. Where one fails the others end.
+
+        Threads beside them, where there are more, help all.
         """
         [(threads,)] = self.rows("select current_setting('threads')")
-        at_once = max(1, min(threads, len(results), 2))
-        cursors = {path: self._cursor() for path in results}
+        at_once = max(1, min(threads, len(tasks), most))
+        cursors = [self._cursor() for _ in tasks]
         self.execute(f"set threads = {threads - at_once + 1}")  # each call brings a thread of its own
         try:
             with ThreadPoolExecutor(at_once) as pool:
-                files = [pool.submit(_write, cursors[path], select, path) for path, select in results.items()]
+                running = [pool.submit(task, cursor) for task, cursor in zip(tasks, cursors, strict=True)]
                 try:
-                    for file in as_completed(files):
-                        file.result()
+                    for task in as_completed(running):
+                        task.result()
                 except BaseException:
-                    for file in files:
-                        file.cancel()
-                    while wait(files, timeout=0.1).not_done:  # again and again: one that has only begun does not hear it
-                        for cursor in cursors.values():
+                    for task in running:
+                        task.cancel()
+                    while wait(running, timeout=0.1).not_done:  # again and again: one that has only begun does not hear it
+                        for cursor in cursors:
                             cursor.interrupt()
                     raise
         finally:

@@ -7,6 +7,7 @@ it, so that such statements are prepared again.
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from nextbest.engines.arrow import kinds_of
 from nextbest.engines.duckdb import DuckDBEngine
-from nextbest.plan.stage import Stage, quote, text
+from nextbest.plan.stage import Stage, quote, text, together
 from nextbest.settings import Settings
 
 MOST_PLANNED = 400
@@ -39,6 +40,10 @@ class RepeatedEngine(DuckDBEngine):
             self._make(stage.name, f"as {stage.select} limit 0")
         self._run(f"delete from {quote(stage.name)}")
         self._run(f"insert into {quote(stage.name)} {stage.select}")
+
+    def union(self, name: str, selects: Sequence[str]) -> None:
+        """Make the table of all rows of several selects, or fill it anew."""
+        self.create(together(name, selects))
 
     def view(self, stage: Stage) -> None:
         """Name the stage's select without storing it."""

@@ -194,22 +194,16 @@ def shapes(bound: Bound, table: str = "messages", languages: tuple[str, ...] = (
 
 
 @once
-def refused(bound: Bound, table: str = "messages", languages: tuple[str, ...] = ()) -> Stage:
-    """Whose text the linter refuses, to be written anew: first without the name, which a rule may dislike in this text, then with the
-    next wording. Grain: one such customer.
+def refused(bound: Bound, place: int, language: str, table: str = "messages") -> str:
+    """A SELECT of the customers whose text about an offer the linter refuses, to be written anew: first without the name, which a rule
+    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`.
     """
-    channel = bound.model.business.channel
-    own = " ".join(
-        f"when {text(language)} then {lint.by_text(bound.model, language, channel, 'message')}"
-        for language in languages or bound.model.business.languages
-    )
+    own = lint.by_text(bound.model, language, bound.model.business.channel, "message")
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
-    return Stage(
-        "refused",
-        "one customer whose text is refused",
+    return (
         f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried "
         f"from {table} left join shapes using (language, shape)\n"
-        f"where message is not null and (len(broken) > 0 or len(case language {own} end) > 0)",
+        f"where place = {place} and language = {text(language)} and message is not null and (len(broken) > 0 or len({own}) > 0)"
     )
 
 

@@ -1,5 +1,6 @@
 """A stage: one named table with a declared grain, made by one SELECT over earlier stages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +18,11 @@ class Stage:
     name: str
     grain: str
     select: str
+
+
+def together(name: str, selects: Sequence[str]) -> Stage:
+    """The stage of all rows of several selects."""
+    return Stage(name, "one row of a select", "\nunion all\n".join(selects))
 
 
 def quote(name: str) -> str:

@@ -143,13 +143,11 @@ class Job:
     def _write_texts(self, source: str, table: str) -> None:
         """Texts for the customers of `source`; then `refused` are those whose text may not go out."""
         pairs = self.engine.rows(f"select distinct place, language from {source} order by all")
-        selects = [render.texts(self.book, place, language, source) for place, language in pairs]
-        if not selects:  # nobody may be written to: the table is there all the same
-            selects = [render.texts(self.book, 1, self.book.model.business.languages[0], source)]
-        self.engine.create(Stage(table, "one customer who may be written to", "\nunion all\n".join(selects)))
-        languages = tuple(sorted({language for _, language in pairs}))
-        self._lint_shapes(table, languages)
-        self.engine.create(render.refused(self.book, table, languages))
+        if not pairs:  # nobody may be written to: the table is there all the same
+            pairs = [(1, self.book.model.business.languages[0])]
+        self.engine.union(table, [render.texts(self.book, place, language, source) for place, language in pairs])
+        self._lint_shapes(table, tuple(sorted({language for _, language in pairs})))
+        self.engine.union("refused", [render.refused(self.book, place, language, table) for place, language in pairs])
 
     def _lint_shapes(self, table: str, languages: tuple[str, ...]) -> None:
         """Lint the shapes that were not met before: the patterns cost more than all else that one customer needs."""

@@ -16,7 +16,7 @@ from nextbest.engines.rows.expressions import Rows
 from nextbest.engines.rows.relations import Relation, World, kinds_of, relation
 from nextbest.engines.rows.types import Type, UnsupportedError, given
 from nextbest.intake.table import TableFile
-from nextbest.plan.stage import Stage, quote
+from nextbest.plan.stage import Stage, quote, together
 from nextbest.settings import Settings
 
 MOST_PLANNED = 400
@@ -59,6 +59,10 @@ class RowsEngine:
             self._define(stage.name, f"as {stage.select} limit 0")
         self._tables[stage.name] = self._rows(stage.select)
         self._fits(stage.name, stage.select, names=True)
+
+    def union(self, name: str, selects: Sequence[str]) -> None:
+        """Make a table of all rows of several selects."""
+        self.create(together(name, selects))
 
     def view(self, stage: Stage) -> None:
         """Name the stage's select without storing it."""
