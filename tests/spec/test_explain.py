@@ -26,6 +26,9 @@ def test_the_rows_behind_a_number_are_those_of_the_file(bank: Bank):
     term = next(t for t in travel.terms if t.name == "travel")
     assert [(b.cell, b.count, b.sum) for b in term.behind] == [("Отели", 2, 120000.5)]
     assert term.amount == pytest.approx(0.04 * 120000.5 / 3, abs=0.01)
+    today = next(t for t in travel.terms if t.name == "today")
+    months = {b.cell.removeprefix("траты по месяцам "): (b.count, b.sum) for b in today.behind if b.cell.startswith("траты по месяцам ")}
+    assert months == {"2025-08": (1, 2500.0), "2025-07": (1, 70000.5), "2025-06": (1, 50000.0)}
 
 
 def test_why_not_and_what_would_change_it(bank: Bank):
@@ -34,7 +37,7 @@ def test_why_not_and_what_would_change_it(bank: Bank):
     for offer in nextbest.explain(bank.folder / "out", 1, language="en").offers:
         assert offer.verdict == "ineligible"
         adult = next(f for f in offer.failed if f.rule == "adult")
-        assert adult.values == {"age": 16} and adult.reason == "Under 18 or age unknown"
+        assert adult.values == {"age": 16, "p.adult_age": 18} and adult.reason == "Under 18 or age unknown"
         assert any("age >= p.adult_age" in change for change in offer.change)
 
 

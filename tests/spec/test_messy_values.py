@@ -112,6 +112,14 @@ def test_odd_values_are_kept_and_reported(bank: Bank):
     assert run.rejects.kept.all()
 
 
+def test_a_direction_that_contradicts_the_type_is_told(bank: Bank):
+    bank.add("transfers.csv", "1,2025-08-11,p2p_out,in,-50,KZT", "1,2025-08-12,salary_in,out,70,KZT", "1,2025-08-13,salary_in,in,100,KZT")
+    run = bank.decide()
+    assert problems(run) == {("transfers", "direction_against_type", None): (2, True)}
+    assert [spent(run, name) for name in ("moved[p2p_out]", "flow[out]")] == [50.0, 70.0]
+    assert spent(run, "flow[in]") == 400_000 + 150
+
+
 def test_foreign_money_is_converted_at_the_rate_of_its_day(bank: Bank):
     bank.add("transactions.csv", "1,2025-06-15,Отели,100,EUR", "1,2025-08-15,Отели,100,EUR")
     assert spent(bank.decide(), "spend[Отели]") == 100 * 582 + 100 * 627

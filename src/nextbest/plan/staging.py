@@ -47,6 +47,7 @@ KEPT = {
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
     "sign_repeats_direction": "the sign is dropped: the direction says it",
+    "direction_against_type": "the row counts in its type as the type says, and in money in and out as its direction says: mend one",
 }
 """What is odd about a row that is kept, or about a feature in every row → what was made of it. The reason ends in `:column`."""
 
@@ -235,6 +236,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
         ("unknown_customer", f"{quote(PLACE)} is null"),
         *((reason, test) for reason, test in odd_cells(source) if reason.startswith("unknown:")),
         *([("rate_assumed", early)] if dated and "currency" in source.columns and (early := _before_rates(bound)) else []),
+        *([("direction_against_type", _against_type(source))] if derived else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
     ]
     # Rows without a time of day may be true repeats: two rides for the same price on one day.
@@ -278,11 +280,17 @@ def _direction(source: Source) -> str:
     if not source.direction:
         return ""
     kind = enumeration(source.columns["direction"])
-    branches = " ".join(  # a list: of `in` the engine makes a join, for every row instead of those without a direction
-        f"when list_contains([{', '.join(map(text, types))}], type) then cast({text(direction)} as {kind})"
-        for direction, types in source.direction.items()
-    )
+    branches = " ".join(f"when {_of_types(types)} then cast({text(direction)} as {kind})" for direction, types in source.direction.items())
     return f"case when direction <> '?' then direction {branches} end"
+
+
+def _against_type(source: Source) -> str:
+    """SQL: whether the direction is another than the type's own."""
+    return " or ".join(f"direction <> {text(own)} and {_of_types(types)}" for own, types in source.direction.items())
+
+
+def _of_types(types: Sequence[str]) -> str:
+    return f"list_contains([{', '.join(map(text, types))}], type)"  # of `in` the engine makes a join over all rows
 
 
 def _rate(bound: Bound, source: Source) -> str:

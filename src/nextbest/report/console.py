@@ -59,7 +59,7 @@ def _counts(customers: dict[str, int]) -> Table:
 
 
 def _problems(problems: list[dict[str, object]]) -> Table:
-    table = Table(title="Odd rows (all of them are in rejects.parquet)", title_justify="left")
+    table = Table(title="Data problems (odd rows are in rejects.parquet)", title_justify="left")
     for column in ("table", "problem", "rows", "what became of them"):
         table.add_column(column)
     for item in problems:
@@ -88,7 +88,7 @@ def explanation(item: Explanation) -> RenderableType:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:,.15g}" if isinstance(value, float) else escape(str(value))
 
 
 def _offer(offer: OfferExplained, currency: str) -> RenderableType:
@@ -99,7 +99,7 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
         f"{benefit} a month, score {offer.score:.3f}"
     )
     table = Table(title=title, title_justify="left", show_header=False, expand=True)
-    table.add_column("kind", width=10)
+    table.add_column("kind", width=11)
     table.add_column("what", ratio=2, overflow="fold")
     table.add_column("how much", justify="right", width=16)
     table.add_column("behind it", ratio=3, overflow="fold")

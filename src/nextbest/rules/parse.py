@@ -48,10 +48,11 @@ class Scope:
 
 @dataclass(frozen=True)
 class Rule:
-    """A bound rule: its text as written, and its tree over columns."""
+    """A bound rule: its text as written, its tree over columns, and the parameters it names."""
 
     text: str
     tree: exp.Expr
+    params: Mapping[str, ParamValue] = field(default_factory=dict, compare=False)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -134,7 +135,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def bind(text: str, scope: Scope) -> Rule:
     """The rule with every name resolved against `scope`. Raises RuleError with a 'did you mean'."""
-    return Rule(str(text), parse(text).transform(_resolve, scope))
+    written = parse(text)
+    bound = written.transform(_resolve, scope)
+    return Rule(str(text), bound, {node.name: scope.params[node.name] for node in written.find_all(exp.Column) if node.table == "p"})
 
 
 def _resolve(node: exp.Expr, scope: Scope) -> exp.Expr:

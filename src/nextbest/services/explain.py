@@ -11,6 +11,7 @@ import duckdb
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
+from nextbest.playbook.window import month_starts
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
 from nextbest.run import Run
@@ -206,7 +207,7 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
             name=item["term"],
             meaning=meanings.get(item["term"], {}).get(language, item["term"]),
             amount=float(item["amount"]),
-            behind=_behind(book, rules[item["term"]], row),
+            behind=_behind(book, rules[item["term"]], row, language),
         )
         for item in record["benefit_terms"]
     ]
@@ -246,23 +247,26 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
     )
 
 
-def _behind(book: Bound, rule: Rule, row: Row) -> list[Behind]:
-    """The cells under a rule, each with its count and sum."""
-    found = []
+def _behind(book: Bound, rule: Rule, row: Row, language: str) -> list[Behind]:
+    """The cells under a rule, each with its count and sum. A month is named by the day it starts, with what was summed."""
+    found, starts = [], month_starts(book.as_of, book.model.business.horizon_months)
     for measure in book.measures.values():
         for key in keys_of(book.model, measure):
             sums, counts = cell(measure.sum, key), cell(measure.count, key)
             if sums in book.roots(rule) and row.get(sums):
-                found.append(Behind(key if measure.by != "month_back" else sums, int(row.get(counts) or 0), row[sums]))
+                called = f"{measure.meaning[language]} {starts[int(key) - 1]:%Y-%m}" if measure.by == "month_back" else key
+                found.append(Behind(called, int(row.get(counts) or 0), row[sums]))
     known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
     return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
 
 
 def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: str, row: Row, language: str) -> list[Failed]:
-    return [
-        Failed(stage, name, model[name].reason[language], rules[name].text, {column: row[column] for column in rules[name].columns})
-        for name in names.split()
-    ]
+    return [Failed(stage, name, model[name].reason[language], rules[name].text, _read(rules[name], row)) for name in names.split()]
+
+
+def _read(rule: Rule, row: Row) -> dict[str, Any]:
+    """What a rule saw: the customer's columns, and the parameters by the names that its text calls them."""
+    return {**{column: row[column] for column in rule.columns}, **{f"p.{name}": value for name, value in rule.params.items()}}
 
 
 def _change(
