@@ -69,3 +69,5 @@ def test_a_select_that_fails_ends_the_others(tmp_path):
         with pytest.raises(duckdb.Error, match="no such thing"):
             engine.union("texts", [LONG, "select error('no such thing') as n"])
         assert time.monotonic() - started < 30 and threads(engine) == 2
+        engine.union("texts", [select(1), select(2), select(3)])
+        assert held(engine) == [(1, "new"), (2, "new"), (3, "new")]

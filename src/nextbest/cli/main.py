@@ -78,8 +78,8 @@ def decide(
                 progress=report,
             )
         out.print(show.summary(run))
-        tables = ", ".join(f"{name}.parquet" for name in ("decisions", "messages", "features", "rejects"))
-        out.print(f"Written to {out_folder}: recommendations.csv, {tables}, report.html, run.json", highlight=False)
+        parquet = ", ".join(f"{name}.parquet" for name in ("decisions", "messages", "features", "rejects"))
+        out.print(f"Written to {out_folder}: recommendations.csv, {parquet}, report.html, run.json", highlight=False)
 
 
 def _tables(given: list[str]) -> dict[str, str | Path | Iterable[str | Path]]:

@@ -80,10 +80,9 @@ class DuckDBEngine:
         Each is stored apart: several threads at one table each store rows of their own first and then once more, together.
         """
         self.drop(name)
-        parts = [f"{name} {place}" for place, _ in enumerate(selects, 1)]
+        self._parts[name] = parts = [f"{name} {place}" for place, _ in enumerate(selects, 1)]
         created = (f"create or replace table {quote(part)} as {select}" for part, select in zip(parts, selects, strict=True))
         self._side_by_side([partial(duckdb.DuckDBPyConnection.execute, query=statement) for statement in created], len(parts))
-        self._parts[name] = parts
         self.execute(f"create view {quote(name)} as {' union all '.join(f'from {quote(part)}' for part in parts)}")
 
     def view(self, stage: Stage) -> None:
@@ -124,7 +123,7 @@ class DuckDBEngine:
             self.connection.unregister(table)
             return
         if parts := self._parts.pop(table, []):
-            self.execute(f"drop view {quote(table)}")
+            self.execute(f"drop view if exists {quote(table)}")
             for part in parts:
                 self.drop(part)
             return
