@@ -58,7 +58,7 @@ browser: $(VENV)/.ready-dev     ## the console in a real browser, and pictures o
 
 duckdb2: $(VENV)2/.ready-dev    ## the tests of what SQL says, on DuckDB 2; what a workspace, a server and a screen add to it is the same
 	$(VENV)2/bin/python -m pytest -n 2 tests/generative tests/playbooks tests/store/test_contact_policy.py \
-	  $(addprefix tests/spec/test_,explain.py messy_files.py messy_values.py outputs.py repeated_engine.py rules.py windows.py)
+	  $(addprefix tests/spec/test_,explain.py export.py messy_files.py messy_values.py outputs.py repeated_engine.py rules.py union.py windows.py)
 
 reference: $(VENV)/.ready       ## docs/reference from the schema, and the JSON schemas
 	$(BIN)/python docs/make_reference.py

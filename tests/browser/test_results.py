@@ -68,7 +68,7 @@ def test_charts_follow_the_filter_in_a_browser_that_has_not_yet_drawn_them(look)
     shown.wait_for(state="hidden")
     window.page.get_by_label("Customer code").fill("")
     drawn(60)
-    assert shown.bounding_box()["width"] > 100
+    assert shown.locator("svg").bounding_box()["width"] > 100
 
 
 def test_a_filter_that_means_nothing_shows_everyone_or_nobody(look):

@@ -31,6 +31,14 @@ def test_the_rows_behind_a_number_are_those_of_the_file(bank: Bank):
     assert months == {"2025-08": (1, 2500.0), "2025-07": (1, 70000.5), "2025-06": (1, 50000.0)}
 
 
+def test_a_month_that_is_none_of_the_calendars_is_named_by_its_days(bank: Bank):
+    bank.add("transactions.csv", "1,2025-07-20,Отели,50000,KZT")
+    nextbest.decide(bank.write(), as_of="2025-08-15", out=bank.folder / "out")
+    travel = next(o for o in nextbest.explain(bank.folder / "out", 1, language="en").offers if o.offer == "travel-card")
+    today = next(t for t in travel.terms if t.name == "today")
+    assert ("card spending by month 2025-07-16…2025-08-15", 52500.0) in [(b.cell, b.sum) for b in today.behind]
+
+
 def test_why_not_and_what_would_change_it(bank: Bank):
     bank.tables["clients.csv"] = str(bank.tables["clients.csv"]).replace(",34,", ",16,")
     bank.decide()

@@ -1,5 +1,6 @@
 """Results are written two files at a time, in the order of their rows, and one that fails ends the others."""
 
+import concurrent.futures
 import threading
 import time
 
@@ -40,7 +41,17 @@ def test_one_that_fails_ends_the_others(tmp_path):
         assert time.monotonic() - started < 30 and threads(engine) == 2
 
 
-def test_a_stop_from_outside_ends_them(tmp_path, monkeypatch):
+@pytest.mark.parametrize("again", [0, 3])
+def test_a_stop_from_outside_ends_them(again, tmp_path, monkeypatch):
+    """And so do several."""
+    stops = [KeyboardInterrupt] * again
+
+    def wait(*given, **options):
+        if stops:
+            raise stops.pop()
+        return concurrent.futures.wait(*given, **options)
+
+    monkeypatch.setattr("nextbest.engines.duckdb.wait", wait)
     with DuckDBEngine(tmp_path, Settings(threads=2)) as engine:
         monkeypatch.setattr("nextbest.engines.duckdb.as_completed", lambda futures: (_ for _ in ()).throw(KeyboardInterrupt))
         before = threading.active_count()

@@ -120,6 +120,13 @@ def test_a_direction_that_contradicts_the_type_is_told(bank: Bank):
     assert spent(run, "flow[in]") == 400_000 + 150
 
 
+def test_of_a_direction_that_is_not_known_the_types_own_is_taken_and_that_is_told(bank: Bank):
+    bank.add("transfers.csv", "1,2025-08-11,p2p_out,приход,50,KZT", "1,2025-08-12,p2p_out,,20,KZT", "1,2025-08-13,teleport,вверх,70,KZT")
+    run = bank.decide()
+    assert problems(run) == {("transfers", "unknown", "direction"): (1, True), ("transfers", "no_direction", None): (1, False)}
+    assert spent(run, "flow[out]") == 70.0
+
+
 def test_foreign_money_is_converted_at_the_rate_of_its_day(bank: Bank):
     bank.add("transactions.csv", "1,2025-06-15,Отели,100,EUR", "1,2025-08-15,Отели,100,EUR")
     assert spent(bank.decide(), "spend[Отели]") == 100 * 582 + 100 * 627

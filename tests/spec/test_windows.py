@@ -1,10 +1,10 @@
 """The days a decision looks at, months' ends right."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
-from nextbest.playbook.window import Window, horizon, last_month, month_starts
+from nextbest.playbook.window import Window, horizon, last_month, month_back, month_starts
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,13 @@ def test_the_last_month_is_a_complete_one():
 
 def test_months_counted_back_tile_the_horizon():
     assert month_starts(date(2025, 8, 31), 3) == [date(2025, 8, 1), date(2025, 7, 1), date(2025, 6, 1)]
+    for ordinal in range(date(2024, 1, 1).toordinal(), date(2026, 1, 1).toordinal()):
+        day = date.fromordinal(ordinal)
+        latest, middle, first = (month_back(day, back) for back in (1, 2, 3))
+        assert (first.start, latest.end) == (horizon(day, 3).start, day)
+        assert (first.end, middle.end) == (middle.start - timedelta(days=1), latest.start - timedelta(days=1))
+
+
+def test_a_month_back_is_the_calendars_where_the_day_is_a_months_last():
+    assert month_back(date(2025, 8, 31), 2) == Window(date(2025, 7, 1), date(2025, 7, 31))
+    assert month_back(date(2025, 8, 15), 2) == Window(date(2025, 6, 16), date(2025, 7, 15))

@@ -26,7 +26,7 @@ class Engine(Protocol):
         ...
 
     def delete(self, table: str, where: str) -> None:
-        """Take rows out of a stage's table."""
+        """Take rows out of a stage's table. `where` does not ask the table itself."""
         ...
 
     def update(self, table: str, column: str, value: str, where: str) -> None:
@@ -42,7 +42,10 @@ class Engine(Protocol):
         ...
 
     def union(self, name: str, selects: Sequence[str]) -> None:
-        """Make a table of all rows of several selects, in no order. Only its rows change later, by `insert` and `delete`."""
+        """Make a table of all rows of several selects, at least one, in no order, the longest first.
+
+        Later only its rows change, by `insert` and `delete`, and it is made anew by `union` alone.
+        """
         ...
 
     def view(self, stage: Stage) -> None:
@@ -58,7 +61,7 @@ class Engine(Protocol):
         ...
 
     def show(self, name: str, table: pa.Table) -> None:
-        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches` or `export`."""
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches`, `export` or `union`."""
         ...
 
     def batches(self, select: str, size: int) -> pa.RecordBatchReader:

@@ -1,7 +1,8 @@
 """The embedded engine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from nextbest.settings import Settings
 MALFORMED = "malformed_rows"
 BATCH = 1 << 17
 NEVER = "1TB"
-"""More than any machine frees at a time."""
+"""More than any machine has."""
 
 
 class DuckDBEngine:
@@ -75,7 +76,7 @@ class DuckDBEngine:
         self.connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
 
     def union(self, name: str, selects: Sequence[str]) -> None:
-        """Make a table of all rows of several selects, in no order, each by a thread of its own.
+        """Make a table of all rows of several selects, at least one, in no order, each by a thread of its own, the longest first.
 
         Each is stored apart: several threads at one table each store rows of their own first and then once more, together.
         """
@@ -111,7 +112,7 @@ class DuckDBEngine:
         self.execute(f"update {quote(table)} set {quote(column)} = {value} where {where}")
 
     def show(self, name: str, table: pa.Table) -> None:
-        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches` or `export`."""
+        """Let a table of Arrow's be asked by a name, without keeping it anywhere else; not by `batches`, `export` or `union`."""
         batches = table.combine_chunks().to_batches(max_chunksize=BATCH)  # each goes to one thread
         self.connection.register(name, pa.Table.from_batches(batches, table.schema))
         self._shown.add(name)
@@ -165,9 +166,7 @@ class DuckDBEngine:
                 except BaseException:
                     for task in running:
                         task.cancel()
-                    while wait(running, timeout=0.1).not_done:  # again and again: one that has only begun does not hear it
-                        for cursor in cursors:
-                            cursor.interrupt()
+                    _end(running, cursors)
                     raise
         finally:
             self.execute(f"set threads = {threads}")
@@ -177,6 +176,16 @@ class DuckDBEngine:
         cursor = self.connection.cursor()
         cursor.execute("set enable_progress_bar = false")
         return cursor
+
+
+def _end(running: Sequence[Future[object]], cursors: Sequence[duckdb.DuckDBPyConnection]) -> None:
+    """Interrupt what is running, again and again: a statement that has only begun does not hear it."""
+    while True:
+        with suppress(KeyboardInterrupt):  # asked to stop once more: it is what this does
+            if not wait(running, timeout=0.1).not_done:
+                return
+            for cursor in cursors:
+                cursor.interrupt()
 
 
 def _write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> None:

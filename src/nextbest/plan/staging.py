@@ -42,7 +42,8 @@ REJECTED = {
 
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
-    "unknown": "the value is not in the playbook's list: it counts in totals only; an unknown language is taken for the first one",
+    "unknown": "the value is not in the playbook's list: it counts in totals only; for an unknown direction the type's own is taken, "
+    "for an unknown language the first one",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
@@ -218,6 +219,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
     dated = "date" in source.columns
     derived = _direction(source)
+    unknown = dict(odd_cells(source)) | ({"unknown:direction": UNKNOWN_DIRECTION} if derived else {})
     code = customer_code(f"r.{key}", id_type, numbers)
     columns = [f"{code} as {key}", quote(PLACE), *(["cast(date as date) as date"] if dated else [])]
     for column, item in source.columns.items():
@@ -234,7 +236,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
         *([("before_window", f"date < date '{window.start}'")] if dated else []),
         *([("no_direction", "direction is null")] if derived else []),
         ("unknown_customer", f"{quote(PLACE)} is null"),
-        *((reason, test) for reason, test in odd_cells(source) if reason.startswith("unknown:")),
+        *((reason, test) for reason, test in unknown.items() if reason.startswith("unknown:")),
         *([("rate_assumed", early)] if dated and "currency" in source.columns and (early := _before_rates(bound)) else []),
         *([("direction_against_type", _against_type(source))] if derived else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),
@@ -249,11 +251,13 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
   {problem_of(checks)} as problem,
   {", ".join(raw(column) for column in source.columns)}, source_file
 from (select r.*, c.{quote(PLACE)}
-  from (select {f"* replace ({derived} as direction)" if derived else "*"} from ({rows})) as r
+  from (select {f"* replace ({derived} as direction), direction = '?' as {UNKNOWN_DIRECTION}" if derived else "*"} from ({rows})) as r
   left join {quote(customers)} as c on c.{quote(bound.code)} = {code}) as r"""
 
 
 DOUBLE = "duplicate_row"
+UNKNOWN_DIRECTION = quote("direction is unknown")
+"""The column that says so, beside the direction that is taken instead."""
 
 
 def doubles(source: Source, rows: str) -> str:

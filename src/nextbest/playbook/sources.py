@@ -44,7 +44,9 @@ class Source(Strict):
         None, description="of the customers: where there is no file of them, one row for each code in this activity table"
     )
     optional: bool = Field(False, description="an activity table that need not be there: then it has no rows")
-    direction: dict[str, list[str]] = Field({}, description="for transfers: direction → types, where none is given")
+    direction: dict[str, list[str]] = Field(
+        {}, description="for transfers: direction → its types; it is taken where none is given, and another is told"
+    )
 
     @property
     def code(self) -> str:

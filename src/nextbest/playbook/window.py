@@ -37,6 +37,12 @@ def month_starts(as_of: date, months: int) -> list[date]:
     return [horizon(as_of, back).start for back in range(1, months + 1)]
 
 
+def month_back(as_of: date, back: int) -> Window:
+    """One month of the horizon, the latest for 1."""
+    end = as_of if back == 1 else horizon(as_of, back - 1).start - timedelta(days=1)
+    return Window(horizon(as_of, back).start, end)
+
+
 def last_month(as_of: date) -> Window:
     """The last complete calendar month by the end of the as-of day."""
     end = as_of if is_month_end(as_of) else as_of.replace(day=1) - timedelta(days=1)

@@ -104,8 +104,8 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
     table.add_column("how much", justify="right", width=16)
     table.add_column("behind it", ratio=3, overflow="fold")
     for failed in offer.failed:
-        values = ", ".join(f"{name} = {value}" for name, value in failed.values.items())
-        table.add_row(f"[red]{failed.stage}[/red]"[:30], escape(failed.reason), "", escape(f"{failed.text}; here {values}"))
+        values = ", ".join(f"{name} = {_plain(value)}" for name, value in failed.values.items())
+        table.add_row(f"[red]{failed.stage}[/red]"[:30], escape(failed.reason), "", f"{escape(failed.text)}; here {values}")
     for term in offer.terms:
         if term.amount:
             table.add_row("benefit", escape(term.meaning), money(term.amount, currency), escape(_behind(term, currency)))

@@ -166,7 +166,7 @@ def _whole_measure(node: exp.Expr) -> bool:
 
 
 def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
-    measure = node.this.name if isinstance(node.this, exp.Column) else ""
+    measure = node.this.name if isinstance(node.this, exp.Column) and not node.this.table else ""
     if measure not in scope.measures:
         raise RuleError(f"unknown measure '{measure or node.this.sql()}'", did_you_mean(measure, scope.measures))
     columns = []
@@ -185,8 +185,8 @@ def _resolve_cell(node: exp.Bracket, scope: Scope) -> exp.Expr:
 
 def _resolve_top(node: exp.Anonymous, scope: Scope) -> exp.Expr:
     measure, place = node.expressions
-    if measure.name not in scope.measures:
-        raise RuleError(f"{node.name} takes a measure, and '{measure.name}' is none", did_you_mean(measure.name, scope.measures))
+    if not isinstance(measure, exp.Column) or measure.table or measure.name not in scope.measures:
+        raise RuleError(f"{node.name} takes a measure, and '{measure.sql()}' is none", did_you_mean(measure.name, scope.measures))
     if not isinstance(place, exp.Literal) or place.is_string or not place.name.isdigit() or int(place.name) == 0:
         raise RuleError(f"{node.name} takes a whole number from 1", f"{node.name}({measure.name}, 3)")
     cells = [exp.column(cell(measure.name, key), quoted=True) for key in scope.measures[measure.name]]

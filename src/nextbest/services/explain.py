@@ -10,8 +10,9 @@ import duckdb
 
 from nextbest.errors import Problem, UsageError
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
+from nextbest.playbook.model import Measure
 from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
-from nextbest.playbook.window import month_starts
+from nextbest.playbook.window import is_month_end, month_back
 from nextbest.rules.parse import Rule, cell
 from nextbest.rules.reference import evaluate
 from nextbest.run import Run
@@ -165,11 +166,13 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     found = []
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
         sums = {key: row.get(cell(measure.sum, key)) for key in keys_of(book.model, measure)}
-        called = {"all": measure.meaning[language]} if measure.by == "all" else {}
+        months = measure.by == "month_back"
         cells = [
-            Behind(called.get(key, key), int(row.get(cell(measure.count, key)) or 0), float(total)) for key, total in sums.items() if total
+            Behind(key if months else _called(book, measure, key, language), int(row.get(cell(measure.count, key)) or 0), float(total))
+            for key, total in sums.items()
+            if total
         ]
-        if measure.by != "month_back":  # months stay in their order
+        if not months:  # they stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
         if cells:
             found.append(Activity(measure.sum, measure.by, measure.meaning[language], measure.unit, cells))
@@ -248,16 +251,25 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
 
 
 def _behind(book: Bound, rule: Rule, row: Row, language: str) -> list[Behind]:
-    """The cells under a rule, each with its count and sum. A month is named by the day it starts, with what was summed."""
-    found, starts = [], month_starts(book.as_of, book.model.business.horizon_months)
+    """The cells under a rule, each with its count and sum."""
+    found = []
     for measure in book.measures.values():
         for key in keys_of(book.model, measure):
             sums, counts = cell(measure.sum, key), cell(measure.count, key)
             if sums in book.roots(rule) and row.get(sums):
-                called = f"{measure.meaning[language]} {starts[int(key) - 1]:%Y-%m}" if measure.by == "month_back" else key
-                found.append(Behind(called, int(row.get(counts) or 0), row[sums]))
+                found.append(Behind(_called(book, measure, key, language), int(row.get(counts) or 0), row[sums]))
     known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
     return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
+
+
+def _called(book: Bound, measure: Measure, key: str, language: str) -> str:
+    """What people call a cell: a calendar month by its number, any other by its days, and the only cell of a measure by its meaning."""
+    meaning = measure.meaning[language]
+    if measure.by != "month_back":
+        return meaning if measure.by == "all" else key
+    month = month_back(book.as_of, int(key))
+    whole = month.start.day == 1 and is_month_end(month.end)
+    return f"{meaning} {f'{month.start:%Y-%m}' if whole else f'{month.start}…{month.end}'}"
 
 
 def _failed(stage: str, rules: dict[str, Rule], model: dict[str, Any], names: str, row: Row, language: str) -> list[Failed]:

@@ -142,7 +142,7 @@ class Job:
 
     def _write_texts(self, source: str, table: str) -> None:
         """Texts for the customers of `source`; then `refused` are those whose text may not go out."""
-        pairs = self.engine.rows(f"select distinct place, language from {source} order by all")
+        pairs = self.engine.rows(f"select place, language from {source} group by place, language order by count(*) desc, place, language")
         if not pairs:  # nobody may be written to: the table is there all the same
             pairs = [(1, self.book.model.business.languages[0])]
         self.engine.union(table, [render.texts(self.book, place, language, source) for place, language in pairs])

@@ -23,7 +23,7 @@ def lying_bars(here: Here, labels: Sequence[str], values: Sequence[float]) -> Ba
     """Horizontal bars, the first on top."""
     labels, values = list(reversed(labels)), list(reversed(values))
     options = {
-        "grid": {"left": 20, "right": 62, "top": 8, "bottom": 8, "containLabel": True},
+        "grid": {"left": 32, "right": 62, "top": 8, "bottom": 8, "containLabel": True},
         "xAxis": {"type": "value", "splitLine": {"show": False}, "axisLabel": {"show": False}},
         "yAxis": {"type": "category", "data": labels, "axisTick": {"show": False}, "axisLabel": {"width": 185, "overflow": "truncate"}},
         "series": [_series(here, values, "right")],

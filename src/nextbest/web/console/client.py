@@ -1,6 +1,7 @@
 """Client: one customer's decision: who they are, the best offers and why, why not the others, and the message as it will be seen."""
 
 from asyncio import to_thread
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
@@ -93,18 +94,21 @@ def _search(here: Here) -> None:
 def _profile(here: Here, said: Explanation) -> dict[str, str]:
     shown = {}
     for name, value in said.profile.items():
-        if isinstance(value, bool):
-            value = "✓" if value else "✗"
-        elif isinstance(value, int | float):
-            value = here.number(value, 2)
-        elif isinstance(value, list | tuple):
-            value = ", ".join(map(str, value)) or "–"
-        shown[name.replace("_", " ")] = str(value)[:300]
+        shown[name.replace("_", " ")] = _value(here, value)[:300]
     if said.segments:
         shown[here.say("client.segments")] = ", ".join(said.segments)
     if said.gaps:
         shown[here.say("client.gaps")] = ", ".join(said.gaps)
     return shown
+
+
+def _value(here: Here, value: Any) -> str:
+    """A customer's figure, or a parameter's, as the page writes it."""
+    if isinstance(value, bool):
+        return "✓" if value else "✗"
+    if isinstance(value, int | float):
+        return here.number(value, 2)
+    return (", ".join(map(str, value)) or "–") if isinstance(value, list | tuple) else str(value)
 
 
 def _chart(here: Here, activity: Activity) -> None:
@@ -168,7 +172,7 @@ def _other(here: Here, offer: OfferExplained, currency: str) -> None:
 
 
 def _failed(here: Here, failed: Failed) -> None:
-    values = ", ".join(f"{name} = {value}" for name, value in failed.values.items())
+    values = ", ".join(f"{name} = {_value(here, value)}" for name, value in failed.values.items())
     element("p", failed.reason, "nb-stop")
     element("p", f"{here.say('client.rule', rule=failed.text)}; {here.say('client.here', values=values)}"[:500], "nb-soft")
 
