@@ -50,3 +50,11 @@ def test_a_refusal_takes_the_text_away(look, demo):
 def test_who_must_not_be_spoken_of(look, demo):
     assert demo.ask.post("/v1/customers/5/consents", json={"purpose": "profiling", "granted": False}).status_code == 204
     look("/p/bank-kz/clients/5").sees("Nothing may be said of this customer.")
+
+
+def test_what_a_rule_saw_is_told_apart_from_what_it_asks():
+    from nextbest.web.console.client import _DIGITS, _value
+    from nextbest.web.console.here import Here
+
+    here = Here(None, None, "bank-kz", "ru", "auto", True)
+    assert [_value(here, value, _DIGITS) for value in (0.2961, 0.3, 14617.0, True)] == ["0,2961", "0,3", "14\u00a0617", "✓"]

@@ -42,7 +42,7 @@ class Engine(Protocol):
         ...
 
     def union(self, name: str, selects: Sequence[str]) -> None:
-        """Make a table of all rows of several selects, at least one, in no order, the longest first.
+        """Make a table of all rows of several selects, in no order. `selects`: at least one, those with most rows first.
 
         Later only its rows change, by `insert` and `delete`, and it is made anew by `union` alone.
         """

@@ -76,7 +76,7 @@ class DuckDBEngine:
         self.connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
 
     def union(self, name: str, selects: Sequence[str]) -> None:
-        """Make a table of all rows of several selects, at least one, in no order, each by a thread of its own, the longest first.
+        """Make a table of all rows of several selects, in no order, each by a thread of its own, those with most rows first.
 
         Each is stored apart: several threads at one table each store rows of their own first and then once more, together.
         """

@@ -17,6 +17,8 @@ from nextbest.web.console.here import Here, here_of
 
 _MOST_BARS = 12
 _MOST_BEHIND = 4
+_DIGITS = 6
+"""Of what a rule compares: with fewer, 0.296 and the 0.3 that it stays below would look alike."""
 
 
 @ui.page("/p/{playbook}/client")
@@ -94,7 +96,7 @@ def _search(here: Here) -> None:
 def _profile(here: Here, said: Explanation) -> dict[str, str]:
     shown = {}
     for name, value in said.profile.items():
-        shown[name.replace("_", " ")] = _value(here, value)[:300]
+        shown[name.replace("_", " ")] = _value(here, value, 2)[:300]
     if said.segments:
         shown[here.say("client.segments")] = ", ".join(said.segments)
     if said.gaps:
@@ -102,12 +104,12 @@ def _profile(here: Here, said: Explanation) -> dict[str, str]:
     return shown
 
 
-def _value(here: Here, value: Any) -> str:
+def _value(here: Here, value: Any, most_digits: int) -> str:
     """A customer's figure, or a parameter's, as the page writes it."""
     if isinstance(value, bool):
         return "✓" if value else "✗"
     if isinstance(value, int | float):
-        return here.number(value, 2)
+        return here.number(value, most_digits)
     return (", ".join(map(str, value)) or "–") if isinstance(value, list | tuple) else str(value)
 
 
@@ -172,7 +174,7 @@ def _other(here: Here, offer: OfferExplained, currency: str) -> None:
 
 
 def _failed(here: Here, failed: Failed) -> None:
-    values = ", ".join(f"{name} = {_value(here, value)}" for name, value in failed.values.items())
+    values = ", ".join(f"{name} = {_value(here, value, _DIGITS)}" for name, value in failed.values.items())
     element("p", failed.reason, "nb-stop")
     element("p", f"{here.say('client.rule', rule=failed.text)}; {here.say('client.here', values=values)}"[:500], "nb-soft")
 
