@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-postgres proof lint audit soak soak-small bench bench-small bench-ledger bench-learning bench-serve api browser duckdb2 reference clean
+.PHONY: demo test test-postgres proof lint audit soak soak-small bench bench-small bench-ledger bench-learning bench-serve api browser duckdb1 reference clean
 
 demo: $(VENV)/.ready            ## a synthetic bank, the whole job, one client explained
 	$(BIN)/nextbest demo
@@ -56,9 +56,9 @@ browser: $(VENV)/.ready-dev     ## the console in a real browser, and pictures o
 	$(BIN)/nextbest demo --out build/demo
 	bench/screenshots build/demo/out/report.html build/pictures
 
-duckdb2: $(VENV)2/.ready-dev    ## the tests of what SQL says, on DuckDB 2; what a workspace, a server and a screen add to it is the same
-	$(VENV)2/bin/python -m pytest -n 2 tests/generative tests/playbooks tests/store/test_contact_policy.py \
-	  $(addprefix tests/spec/test_,explain.py export.py messy_files.py messy_values.py outputs.py repeated_engine.py rules.py union.py windows.py)
+duckdb1: $(VENV)1/.ready-dev    ## the tests of what SQL says, on DuckDB 1; what a workspace, a server and a screen add to it is the same
+	$(VENV)1/bin/python -m pytest -n 2 tests/generative tests/playbooks tests/store/test_contact_policy.py \
+	  $(addprefix tests/spec/test_,explain.py export.py messy_files.py messy_values.py outputs.py repeated_engine.py rows_engine.py rules.py union.py windows.py)
 
 reference: $(VENV)/.ready       ## docs/reference from the schema, and the JSON schemas
 	$(BIN)/python docs/make_reference.py
@@ -73,12 +73,12 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-server.lock requirements-console
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
 	touch $@
 
-$(VENV)2/.ready-dev: requirements.lock requirements-server.lock requirements-console.lock requirements-dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)2
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(VENV)2/bin/python -m pip install --quiet --disable-pip-version-check "duckdb==2.0.1"
+$(VENV)1/.ready-dev: requirements.lock requirements-server.lock requirements-console.lock requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)1
+	$(VENV)1/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-server.lock -r requirements-console.lock -r requirements-dev.lock
+	$(VENV)1/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(VENV)1/bin/python -m pip install --quiet --disable-pip-version-check "duckdb==1.5.6"
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)2 build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)1 build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,6 @@ import os
 import random
 from datetime import date, timedelta
 
-import duckdb
 import pytest
 
 from nextbest.errors import NextbestError
@@ -14,9 +13,6 @@ from nextbest.services.moment import moment_of
 from nextbest.services.online import Online
 from nextbest.store import ledger, tables
 from nextbest.store.workspace import Workspace
-
-if not duckdb.__version__.startswith("1."):
-    pytest.skip("rows read the plans of DuckDB 1", allow_module_level=True)
 
 DAY = date(2025, 8, 31)
 PLAYBOOKS = ("bank-kz", "bank-kz-retention", "private-bank", "retail-bank", "shop", "shop-invoices", "upsell")

@@ -17,9 +17,8 @@ ENGINES = {
     "duckdb with one thread": lambda folder: DuckDBEngine(folder, Settings(threads=1)),
     "duckdb with five": lambda folder: DuckDBEngine(folder, Settings(threads=5)),
     "repeated": RepeatedEngine,
+    "rows": lambda folder: nullcontext(RowsEngine(folder)),
 }
-if duckdb.__version__.startswith("1."):  # rows read the plans of DuckDB 1
-    ENGINES["rows"] = lambda folder: nullcontext(RowsEngine(folder))
 
 
 @pytest.fixture(params=ENGINES)

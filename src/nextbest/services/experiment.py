@@ -127,7 +127,8 @@ def _sums(path: Path, arm: str, outcome: str | None, covariate: str | None, segm
     """Arm, segment, and the sums, by arm and segment."""
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")])
-    scan = f"read_parquet({text(str(path))})" if path.suffix in PARQUET else f"read_csv({text(str(path))})"
+    # With an offset DuckDB 2 reads a column as what it is, true or false, before it is cast: without, it reads a number at once, and fails.
+    scan = f"read_parquet({text(str(path))})" if path.suffix in PARQUET else f"(from read_csv({text(str(path))}) offset 0)"
     with duckdb.connect() as connection:
         try:
             columns = {str(row[0]) for row in connection.execute(f"describe select * from {scan}").fetchall()}

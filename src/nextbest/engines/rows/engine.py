@@ -1,18 +1,17 @@
 """Stages over tables that are lists of rows. DuckDB says what a stage means; it holds the tables' columns, and no row."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from nextbest.engines import arrow
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.engines.rows.asking import Asking
 from nextbest.engines.rows.expressions import Rows
+from nextbest.engines.rows.plans import plan_of
 from nextbest.engines.rows.relations import Relation, World, kinds_of, relation
 from nextbest.engines.rows.types import Type, UnsupportedError, given
 from nextbest.intake.table import TableFile
@@ -36,14 +35,12 @@ class _Planned:
 
 
 class RowsEngine:
-    """An engine for the rows of one customer, and then of another. Every method raises UnsupportedError for what it cannot run.
+    """An engine for the rows of one customer, and then of another, by one thread.
 
-    For one thread at a time. Plans are read as DuckDB 1 writes them.
+    Every method raises UnsupportedError for what it cannot run.
     """
 
     def __init__(self, folder: Path):
-        if not duckdb.__version__.startswith("1."):
-            raise UnsupportedError(f"plans of DuckDB {duckdb.__version__}")
         self.connection = DuckDBEngine(folder, Settings(threads=1)).connection
         known = {name for (name,) in self.connection.execute("select name from duckdb_optimizers()").fetchall()}
         self.connection.execute(f"set disabled_optimizers = '{','.join(sorted(known - _KEPT_OPTIMIZERS))}'")
@@ -134,7 +131,7 @@ class RowsEngine:
         rows = self.rows(select)
         known = self._planned[select].schema
         if not known:
-            known.append(self.connection.execute(select).to_arrow_table().schema)
+            known.append(self.connection.sql(select).to_arrow_table().schema)
         [schema] = known
         arrays = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)]
         return pa.RecordBatchReader.from_batches(schema, pa.Table.from_arrays(arrays, schema=schema).to_batches(size))
@@ -171,13 +168,8 @@ class RowsEngine:
             raise UnsupportedError(f"a value ({type(error).__name__})", always=False) from error
 
     def _plan(self, select: str) -> _Planned:
-        whole = f"select * {select}" if select.startswith("from ") else select
-        [(said,)] = self.connection.execute("select json_serialize_plan(?, optimize := true)", [whole]).fetchall()
-        plan = json.loads(said)
-        if plan["error"]:
-            raise UnsupportedError(f"a select without a plan ({plan.get('error_type')})")
-        [root] = plan["plans"]
         try:
+            root = plan_of(self.connection, select)
             return _Planned(relation(root, self._asking), tuple(kinds_of(root)))
         except UnsupportedError:
             raise

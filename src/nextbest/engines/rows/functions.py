@@ -9,7 +9,20 @@ from typing import Any
 from nextbest.engines.rows import lists, texts
 from nextbest.engines.rows.jsons import json_of
 from nextbest.engines.rows.texts import Fixed, Function
-from nextbest.engines.rows.types import EPOCH, EXACT, FLOATING, LARGEST, WHOLE, Type, UnsupportedError, order, rescaled, rounded
+from nextbest.engines.rows.types import (
+    EPOCH,
+    EXACT,
+    FLOATING,
+    IS_FIRST,
+    LARGEST,
+    WHOLE,
+    Type,
+    UnsupportedError,
+    order,
+    rescaled,
+    rounded,
+    rounded_to,
+)  # fmt: skip
 
 # -- functions that take nulls -------------------------------------------------------------------------------------------
 
@@ -73,6 +86,7 @@ WITH_NULLS: dict[str, Callable[[list[Type]], Function]] = {
     "list_concat": _list_concat,
     "list_cat": _list_concat,
     "hash": _hash,
+    "list_contains": lambda kinds: lists.contains,
     "list_position": lambda kinds: lists.position,
     "list_indexof": lambda kinds: lists.position,
     "json_array": _json_array,
@@ -148,12 +162,17 @@ def _whole_divided(kinds: list[Type], result: Type) -> Function | None:
         return (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
 
     within = _within(result, of)
-    return (lambda a, b: None if b == 0 else within(a, b)) if _whole(kinds) else None
+    return (lambda a, b: _by_nothing() if b == 0 else within(a, b)) if _whole(kinds) else None
+
+
+def _by_nothing() -> None:
+    if not IS_FIRST:
+        raise ZeroDivisionError
 
 
 def _remainder(kinds: list[Type], result: Type) -> Function | None:
     if _whole(kinds):
-        return lambda a, b: None if b == 0 else (abs(a) % abs(b)) * (-1 if a < 0 else 1)
+        return lambda a, b: _by_nothing() if b == 0 else (abs(a) % abs(b)) * (-1 if a < 0 else 1)
     return (lambda a, b: math.fmod(a, b) if b and math.isfinite(a) else math.nan) if result.id == "DOUBLE" else None
 
 
@@ -172,17 +191,7 @@ def _round(kinds: list[Type], result: Type) -> Function | None:
     if kinds[0].id == "DECIMAL":
         scale = result.scale
         return (lambda value, *digits: rescaled(value, scale)) if scale or len(kinds) == 1 else None
-    return (rounded if len(kinds) == 1 else _rounded_to) if result.id == "DOUBLE" else None
-
-
-def _rounded_to(value: float, digits: int) -> float:
-    if digits < 0:
-        unit = 10.0**-digits
-        found = rounded(value / unit) * unit
-        return found if math.isfinite(found) else 0.0
-    unit = 10.0**digits
-    found = rounded(value * unit) / unit
-    return found if math.isfinite(found) else value
+    return (rounded if len(kinds) == 1 else rounded_to) if result.id == "DOUBLE" else None
 
 
 def _of_floats(function: Callable[[float], float]) -> Callable[[list[Type], Type], Function | None]:

@@ -1,11 +1,16 @@
 """Joins of two lists of rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nextbest.engines.rows.asking import Asking
 from nextbest.engines.rows.expressions import Row, Rows, comparison, key_value, kind_of
 from nextbest.engines.rows.types import UnsupportedError
+
+
+def kept(projected: Sequence[int] | None, width: int) -> Sequence[int]:
+    """The places of the columns that a join keeps of one side: all, where its plan names none."""
+    return projected or range(width)
 
 
 class Match:
@@ -16,10 +21,8 @@ class Match:
 
     def __init__(self, node: dict[str, Any], widths: list[int], asking: Asking):
         self.kind = node["join_type"]
-        if self.kind not in ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK", "SINGLE") or node["predicate"]:
+        if self.kind not in ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK", "SINGLE") or node.get("predicate"):
             raise UnsupportedError(f"a join of kind {self.kind}")
-        if node["left_projection_map"] or node["right_projection_map"]:
-            raise UnsupportedError("a join that leaves columns out")
         self.conditions = [
             (
                 key_value(each["left"], asking), key_value(each["right"], asking),
@@ -28,9 +31,16 @@ class Match:
             for each in node["conditions"]
         ]  # fmt: skip
         self.nothing = [(None,) * width for width in widths]
+        more = [] if self.kind in ("SEMI", "ANTI") else [0] if self.kind == "MARK" else kept(node["right_projection_map"], widths[1])
+        self.kept = [*kept(node["left_projection_map"], widths[0]), *(widths[0] + place for place in more)]
+        self.leaves_out = bool(node["left_projection_map"] or node["right_projection_map"])
 
     def rows(self, left: Rows, right: Rows) -> Rows:
         """The joined rows, in the order of the left ones."""
+        joined = self._joined(left, right)
+        return [tuple([row[place] for place in self.kept]) for row in joined] if self.leaves_out else joined
+
+    def _joined(self, left: Rows, right: Rows) -> Rows:
         keys = [[of_right(row) for _, of_right, _, _ in self.conditions] for row in right]
         equal = [place for place, condition in enumerate(self.conditions) if condition[3] in ("COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM")]
         index: dict[Row, list[int]] = {}

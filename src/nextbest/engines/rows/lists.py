@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nextbest.engines.rows.texts import Fixed, Function
-from nextbest.engines.rows.types import WHOLE, Type, UnsupportedError, order
+from nextbest.engines.rows.types import IS_FIRST, WHOLE, Type, UnsupportedError, order
 
 
 def item_at(values: Any, place: int) -> Any:
@@ -24,11 +24,17 @@ def position(values: tuple[Any, ...] | None, sought: Any) -> int | None:
     return values.index(sought) + 1 if sought in values else None
 
 
+def contains(values: tuple[Any, ...] | None, sought: Any) -> bool | None:
+    """Whether a value is in a list. That null is not in an empty one only DuckDB 2 knows."""
+    if values is None or (sought is None and (values or IS_FIRST)):
+        return None
+    return position(values, sought) is not None
+
+
 LISTS: dict[str, Function] = {
     "len": len,
     "length": len,
     "array_length": len,
-    "list_contains": lambda values, sought: position(values, sought) is not None,
     "list_has_any": lambda values, others: any(value is not None and position(others, value) for value in values),
     "list_has_all": lambda values, others: all(position(values, other) for other in others if other is not None),
 }

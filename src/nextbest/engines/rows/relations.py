@@ -8,7 +8,7 @@ from typing import Any
 from nextbest.engines.rows.aggregates import OF_KNOWN, Whole, aggregate
 from nextbest.engines.rows.asking import Asking
 from nextbest.engines.rows.expressions import Row, Rows, Value, compiled, key_value, kind_of
-from nextbest.engines.rows.joins import Match
+from nextbest.engines.rows.joins import Match, kept
 from nextbest.engines.rows.sorting import sorting
 from nextbest.engines.rows.types import Type, UnsupportedError, type_of
 
@@ -282,9 +282,10 @@ def kinds_of(node: dict[str, Any]) -> list[Type]:
     if kind == "LOGICAL_MATERIALIZED_CTE":
         return kinds_of(below[1])
     if kind in ("LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN", "LOGICAL_CROSS_PRODUCT"):
-        how = node.get("join_type")
-        more = [] if how in ("SEMI", "ANTI") else [Type("BOOLEAN")] if how == "MARK" else kinds_of(below[1])
-        return [*kinds_of(below[0]), *more]
+        how, (left, right) = node.get("join_type"), map(kinds_of, below)
+        left = [left[place] for place in kept(node.get("left_projection_map"), len(left))]
+        right = [right[place] for place in kept(node.get("right_projection_map"), len(right))]
+        return [*left, *([] if how in ("SEMI", "ANTI") else [Type("BOOLEAN")] if how == "MARK" else right)]
     if kind in _SAID:
         return [type_of(each) for each in node[_SAID[kind]]]
     if kind == "LOGICAL_DUMMY_SCAN":

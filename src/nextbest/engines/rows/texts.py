@@ -8,7 +8,7 @@ from typing import Any
 
 import re2
 
-from nextbest.engines.rows.types import WHOLE, Type, UnsupportedError
+from nextbest.engines.rows.types import IS_FIRST, WHOLE, Type, UnsupportedError
 
 Function = Callable[..., Any]
 Fixed = list[Any]
@@ -44,6 +44,8 @@ def _translate(text: str, old: str, new: str) -> str:
     return text.translate(table)
 
 
+_NO_LETTERS = ("",) if IS_FIRST else ()
+
 TEXTS: dict[str, Function] = {
     "||": add,
     "lower": _lower,
@@ -55,7 +57,7 @@ TEXTS: dict[str, Function] = {
     "trim": lambda text, letters=_SPACES: text.strip(letters) if letters else text,
     "ltrim": lambda text, letters=_SPACES: text.lstrip(letters) if letters else text,
     "rtrim": lambda text, letters=_SPACES: text.rstrip(letters) if letters else text,
-    "string_split": lambda text, mark: tuple(text.split(mark)) if mark else tuple(text) or ("",),
+    "string_split": lambda text, mark: tuple(text.split(mark)) if mark else tuple(text) or _NO_LETTERS,
     "starts_with": str.startswith,
     "prefix": str.startswith,
     "suffix": str.endswith,
@@ -100,6 +102,20 @@ def _extract_all(fixed: Fixed) -> Function | None:
     return lambda text, _: tuple([match.group() for match in pattern.finditer(text)])
 
 
+def _extract(fixed: Fixed) -> Function | None:
+    """The first part of a text that is like the pattern, or a group of it. `k`, which DuckDB 2 adds itself: the text, where none is."""
+    group, options = fixed[2] if len(fixed) > 2 else 0, fixed[3] if len(fixed) > 3 else ""
+    if not isinstance(group, int) or options not in ("", "k"):
+        return None
+    found = _pattern(fixed).search
+
+    def part(text: str, *_: Any) -> str:
+        match = found(text)
+        return (match.group(group) or "") if match else text if options else ""
+
+    return part
+
+
 def _replace(fixed: Fixed) -> Function | None:
     count = 0 if "g" in _options(fixed, 3) else 1
     if fixed[2] is None:
@@ -128,6 +144,7 @@ def _split(fixed: Fixed) -> Function | None:
 PATTERNS: dict[str, Callable[[Fixed], Function | None]] = {
     "regexp_matches": _matches,
     "regexp_full_match": _full_match,
+    "regexp_extract": _extract,
     "regexp_extract_all": _extract_all,
     "regexp_replace": _replace,
     "string_split_regex": _split,

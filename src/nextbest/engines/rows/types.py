@@ -12,7 +12,12 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
+import duckdb
+
 from nextbest.plan.stage import quote, text
+
+IS_FIRST = duckdb.__version__.startswith("1.")
+"""DuckDB 2 answers a few questions otherwise."""
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
 """Decimals have up to 38 digits, and a product of two twice as many."""
@@ -22,6 +27,8 @@ LARGEST = {"TINYINT": 2**7, "SMALLINT": 2**15, "INTEGER": 2**31, "BIGINT": 2**63
 FLOATING = frozenset({"DOUBLE", "FLOAT"})
 _SCALARS = WHOLE | FLOATING | {"BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "INTERVAL", "NULL"}
 EPOCH = datetime(1970, 1, 1)
+_NO_FRACTION = 2.0**52
+_EXACT_PRODUCT = Context(prec=1200)
 _STEPS = [Decimal(1).scaleb(-scale) for scale in range(39)]
 
 
@@ -82,16 +89,17 @@ def type_of(said: dict[str, Any]) -> Type:
     raise UnsupportedError(f"values of type {kind}")
 
 
-def constant_of(said: dict[str, Any]) -> Any:
-    """A constant's value as a plan says it."""
-    kind = type_of(said["type"])
+def constant_of(said: dict[str, Any], within: Type | None = None) -> Any:
+    """A constant's value as a plan says it. `within`: its type, where what it stands in has said it."""
+    kind = within or type_of(said["type"])
     if said["is_null"]:
         return None
     value = said["value"]
     if kind.id == "DECIMAL":
         return Decimal(_whole(value)).scaleb(-kind.scale, EXACT)
     if kind.id in ("LIST", "STRUCT", "MAP"):
-        return tuple(constant_of(each) for each in value.get("children") or ())
+        items = value.get("children") or ()
+        return tuple(constant_of(each, of) for each, of in zip(items, _kinds_within(kind, len(items)), strict=True))
     if kind.id == "DATE":
         return (EPOCH + timedelta(days=value)).date()
     if kind.id == "TIMESTAMP":
@@ -101,6 +109,13 @@ def constant_of(said: dict[str, Any]) -> Any:
     if kind.id == "INTERVAL":
         return f"{value['months']} months {value['days']} days {value['micros']} microseconds"
     return _whole(value) if kind.id in WHOLE else float(value) if kind.id in FLOATING else value
+
+
+def _kinds_within(kind: Type, items: int) -> tuple[Type, ...]:
+    """The types of what a nested value is made of."""
+    if kind.id == "STRUCT":
+        return kind.of
+    return (kind.of[0] if kind.id == "LIST" else Type("STRUCT", names=("key", "value"), of=kind.of),) * items
 
 
 def _whole(value: Any) -> int:
@@ -183,6 +198,21 @@ def rounded(value: float) -> float:
     size = abs(value)
     below = math.floor(size)
     return math.copysign(float(below + 1 if size - below >= 0.5 else below), value)
+
+
+def rounded_to(value: float, digits: int) -> float:
+    """So many digits after the point, half away from zero; below 0, before it."""
+    if not math.isfinite(value) and not IS_FIRST:
+        return value
+    unit = 10.0 ** abs(digits)
+    if digits < 0:
+        found = rounded(value / unit) * unit
+        return found if math.isfinite(found) else 0.0
+    steps = value * unit
+    if abs(steps) < _NO_FRACTION and not IS_FIRST:  # 2.675 is a little less than that, and its product is not
+        return float(_EXACT_PRODUCT.multiply(Decimal(value), Decimal(unit)).to_integral_value(ROUND_HALF_UP)) / unit
+    found = rounded(steps) / unit
+    return found if math.isfinite(found) else value
 
 
 def decimal_of(value: float, scale: int) -> Decimal | None:
