@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 import time
+from io import StringIO
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from tests.conftest import Bank
 
 import nextbest
+from nextbest.report.console import summary
 from nextbest.services import decide as service
 
 
@@ -50,6 +53,23 @@ def test_the_report_loads_nothing_from_outside(demo):
     page = (demo.folder / "report.html").read_text()
     assert not re.search(r"(src|href)=|https?://|@import|url\(", page)
     assert "Кредитная карта" in page
+
+
+def test_a_rule_that_leaves_customers_without_a_text_is_named(bank: Bank, tmp_path):
+    """A slip of an editor's: no text has nine digits in a row."""
+    voice = nextbest.copy("bank-kz", tmp_path / "own") / "voice" / "ru.yaml"
+    voice.write_text(voice.read_text().replace("require: '\\p{Nd}'", "require: '\\p{Nd}{9}'"))
+    run = bank.decide(playbook=tmp_path / "own")
+    [(rule, texts)] = run.record["counts"]["texts_refused"].items()
+    assert rule == "says_a_figure" and texts >= run.record["counts"]["customers"]["without_fitting_text"] > 0
+    for said in ((run.folder / "report.html").read_text(), printed(run)):
+        assert f"says_a_figure {texts}" in re.sub("<[^>]*>", "", said)
+
+
+def printed(run):
+    console = Console(width=200, file=StringIO())
+    console.print(summary(run))
+    return console.file.getvalue()
 
 
 def test_a_run_that_fails_leaves_the_earlier_one(bank: Bank, monkeypatch):

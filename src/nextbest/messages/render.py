@@ -196,12 +196,13 @@ def shapes(bound: Bound, table: str = "messages", languages: tuple[str, ...] = (
 @once
 def refused(bound: Bound, place: int, language: str, table: str = "messages") -> str:
     """A SELECT of the customers whose text about an offer the linter refuses, to be written anew: first without the name, which a rule
-    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`.
+    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`, and the rules `broken`.
     """
     own = lint.by_text(bound.model, language, bound.model.business.channel, "message")
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return (
-        f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried "
+        f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried, "
+        f"list_concat(broken, {own}) as broken "
         f"from {table} left join shapes using (language, shape)\n"
         f"where place = {place} and language = {text(language)} and message is not null and (len(broken) > 0 or len({own}) > 0)"
     )

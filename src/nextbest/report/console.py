@@ -42,6 +42,9 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
     for item in recommendations.itertuples(index=False):
         table.add_row(*(escape(str(value)) for value in item))
     parts: list[RenderableType] = [table, _counts(customers)]
+    if refused := record["counts"]["texts_refused"]:
+        rules = ", ".join(f"{rule} {count:,}" for rule, count in refused.items())
+        parts.append(f"Texts that a rule of the voice refused, so that another wording was tried: {escape(rules)}.")
     if record["workspace"] is None:
         parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")
     else:
