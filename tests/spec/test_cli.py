@@ -47,7 +47,7 @@ def test_synth_and_version(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["decide", "nowhere", "--as-of", "2025-08-31", "--out", "x"], 4, "not a folder"),
+        (["decide", "nowhere", "--as-of", "2025-08-31", "--out", "x"], 2, "not a folder"),
         (["decide", "nowhere", "--as-of", "31.08.2025", "--out", "x"], 2, "not a day"),
         (["decide", "--as-of", "2025-08-31", "--out", "x"], 2, "no data"),
         (["decide", "--table", "clients", "--as-of", "2025-08-31", "--out", "x"], 2, "NAME=PATH"),

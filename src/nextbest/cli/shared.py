@@ -41,9 +41,9 @@ def bar() -> Iterator[Report]:
     """A progress bar on stderr; yields what a service reports its stages to."""
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("starting", total=None)
+        task = progress.add_task("", total=None, visible=False)  # no bar above what is wrong with the call
 
         def report(title: str, place: int, of: int) -> None:
-            progress.update(task, description=title, completed=place, total=of)
+            progress.update(task, description=title, completed=place, total=of, visible=True)
 
         yield report

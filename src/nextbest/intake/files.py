@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import duckdb
 from charset_normalizer import from_bytes
 
-from nextbest.errors import DataError, Problem
+from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.table import TableFile
 from nextbest.playbook.sources import Source
 
@@ -48,12 +48,13 @@ class Found:
 def find(
     data: Path | None, tables: Mapping[str, Iterable[Path]] | None, sources: Mapping[str, Source], optional: Collection[str] = ()
 ) -> Found:
-    """The files of each source, from a folder, from explicit paths, or both. Raises DataError with all problems.
+    """The files of each source, from a folder, from explicit paths, or both.
 
+    Raises UsageError where the folder or a path is none, DataError for what is wrong with files; with all problems.
     `tables`: None where no path can be given. A source that is `optional` may have no file.
     """
     problems: list[Problem] = []
-    paths, unused = _assign(data, tables or {}, sources, problems)
+    paths, unused = _assign(data, tables or {}, sources)
     found: list[TableFile] = []
     ignored: dict[str, set[str]] = {}
     for name, source in sources.items():
@@ -75,8 +76,9 @@ def find(
 
 
 def _assign(
-    data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source], problems: list[Problem]
+    data: Path | None, tables: Mapping[str, Iterable[Path]], sources: Mapping[str, Source]
 ) -> tuple[dict[str, list[Path]], list[str]]:
+    problems: list[Problem] = []
     paths: dict[str, list[Path]] = {name: [] for name in sources}
     unused: list[str] = []
     for name, given in tables.items():
@@ -88,10 +90,11 @@ def _assign(
                 paths[name].append(path)
             else:
                 problems.append(Problem(path.name, "the file does not exist", "check the path"))
+    if data is not None and not data.is_dir():
+        problems.append(Problem(str(data), "not a folder", "name the folder that holds the tables"))
+    if problems:
+        raise UsageError(problems)
     if data is not None:
-        if not data.is_dir():
-            problems.append(Problem(str(data), "not a folder", "name the folder that holds the tables"))
-            return paths, unused
         for path in sorted(p for p in data.iterdir() if p.is_file() and not p.name.startswith(".")):
             owner = _owner(path, sources)
             if owner is None:
