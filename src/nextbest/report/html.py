@@ -73,11 +73,15 @@ def _name(book: Bound, offer: BoundOffer) -> str:
 def _offers(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     """Per offer: how many get it first, their median benefit and confidence."""
     total = engine.rows("select greatest(count(*), 1) from addressed")[0][0]
+    firsts = {
+        place: (count, benefit)
+        for place, count, benefit in engine.rows(
+            f"select {quote(FIRST)}, count(*), median({_of_first(book, 'benefit')}) from scored where {quote(FIRST)} is not null group by 1"
+        )
+    }
     found = []
     for place, offer in enumerate(book.offers, 1):
-        [(count, benefit)] = engine.rows(
-            f"select count(*), coalesce(median({col(offer, 'benefit')}), 0) from scored where {quote(FIRST)} = {place}"
-        )
+        count, benefit = firsts.get(place, (0, 0))
         found.append(
             {"name": _name(book, offer), "count": count, "benefit": number(float(benefit)), "percent": round(100 * count / total, 1)}
         )
@@ -108,17 +112,18 @@ def _groups(engine: Engine, book: Bound) -> dict[str, Any]:
 
 def _verdicts(engine: Engine, book: Bound) -> list[dict[str, Any]]:
     """Per offer: at which stage its candidates stopped, and how many were ranked."""
-    found = []
+    stages = {"ineligible": "eligible", "held": "applicable", "unsuitable": "suitable", "weak": "strong"}
+    counted = ["greatest(count(*), 1)"]
     for offer in book.offers:
-        eligible, applicable, suitable = (col(offer, name) for name in ("eligible", "applicable", "suitable"))
-        strong = col(offer, "strong")
-        [(total, ineligible, held, unsuitable, weak)] = engine.rows(
-            f"select greatest(count(*), 1), count(*) filter (not {eligible}), count(*) filter ({eligible} and not {applicable}), "
-            f"count(*) filter ({eligible} and {applicable} and not {suitable}), "
-            f"count(*) filter ({eligible} and {applicable} and {suitable} and not {strong}) from scored"
-        )
-        parts = [("ineligible", ineligible), ("held", held), ("unsuitable", unsuitable), ("weak", weak)]
-        parts.append(("ranked", total - sum(value for _, value in parts)))
+        passed = "true"
+        for name in stages.values():
+            counted.append(f"count(*) filter ({passed} and not {col(offer, name)})")
+            passed += f" and {col(offer, name)}"
+    [(total, *counts)] = engine.rows(f"select {', '.join(counted)} from scored")
+    found = []
+    for place, offer in enumerate(book.offers):
+        stopped = counts[place * len(stages) : (place + 1) * len(stages)]
+        parts = [*zip(stages, stopped, strict=True), ("ranked", total - sum(stopped))]
         found.append({"name": _name(book, offer), "parts": [(name, value, value / total) for name, value in parts]})
     return found
 
@@ -168,8 +173,12 @@ def _holdouts(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _first_confidence(book: Bound) -> str:
-    propensities = " ".join(f"when {place} then {col(offer, 'propensity')}" for place, offer in enumerate(book.offers, 1))
-    return f"select 100 * case {quote(FIRST)} {propensities} end from scored where {quote(FIRST)} is not null"
+    return f"select 100 * {_of_first(book, 'propensity')} from scored where {quote(FIRST)} is not null"
+
+
+def _of_first(book: Bound, name: str) -> str:
+    """SQL over `scored`: a column of the customer's first offer."""
+    return f"case {quote(FIRST)} {' '.join(f'when {place} then {col(offer, name)}' for place, offer in enumerate(book.offers, 1))} end"
 
 
 def _bounds(engine: Engine) -> tuple[int, int]:
