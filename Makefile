@@ -57,7 +57,7 @@ browser: $(VENV)/.ready-dev     ## the console in a real browser, and pictures o
 	bench/screenshots build/demo/out/report.html build/pictures
 
 duckdb1: $(VENV)1/.ready-dev    ## the tests of what SQL says, on DuckDB 1; what a workspace, a server and a screen add to it is the same
-	$(VENV)1/bin/python -m pytest -n 2 tests/generative tests/playbooks tests/store/test_contact_policy.py \
+	$(VENV)1/bin/python -m pytest -n 2 tests/generative tests/playbooks tests/store/test_contact_policy.py tests/measure/test_experiments.py \
 	  $(addprefix tests/spec/test_,explain.py export.py messy_files.py messy_values.py outputs.py repeated_engine.py rows_engine.py rules.py union.py windows.py)
 
 reference: $(VENV)/.ready       ## docs/reference from the schema, and the JSON schemas

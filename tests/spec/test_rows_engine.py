@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.engines.rows import engine as rows_engine
 from nextbest.engines.rows.engine import RowsEngine
 from nextbest.engines.rows.types import UnsupportedError
 from nextbest.plan.stage import Stage
@@ -46,7 +47,11 @@ regexp_extract_all(s, '\\b\\w') | regexp_replace(s, '[xy]', '-') | regexp_replac
 regexp_replace(s, '', '-', 'g') | regexp_replace(s, '(x)(y)?', '<\\1\\2>', 'g')
 regexp_replace(s, '[a-x]', '\\\\\\0') | string_split_regex(s, '[;,]')
 regexp_extract(s, '[0-9]+') | regexp_extract(s, '([a-z])([0-9])?', 2) | regexp_replace(s, '^([0-9]+)\\.0+$', '\\1')
-regexp_extract(s, 'X', 0, 'i') | format('{:,}', i) | format('{:.2f}', a) | strftime(m, '%Y-%m-%dT%H:%M:%SZ')
+regexp_extract(s, 'X', 0, 'i') | greatest(a, 'nan'::double) | round(a, -308) | string_split(t, s)
+[1.5, null]::decimal(9, 2)[] | [date '2025-08-31', d] = [d, null] | {'n': 1.25, 'd': date '2025-08-31', 's': null} | map {'x': 1.5}[s]
+[timestamp '2025-08-31 10:00:00', null] | ['low', 'high']::enum('low', 'high', 'medium')[]
+list_contains([], s) | list_contains([1.5, 2], n) | case when j <> 0 and i // nullif(j, 0) > 0 then 1 end
+format('{:,}', i) | format('{:.2f}', a) | strftime(m, '%Y-%m-%dT%H:%M:%SZ')
 strftime(m, '%d.%m.%Y') | strftime(m, '%-d %b') | make_timestamp(1756702800000000 + i) | date_trunc('month', d)
 d + interval 1 month | d - date '2025-01-01' | extract(dow from d) | m - interval 3 day
 try_strptime(s, ['%d.%m.%Y', '%Y/%m/%d']) | epoch(m) | last_day(d) | [a, b] | [s, t] | {'x': a, 'y': s} | {'x': a, 'y': s}.y
@@ -147,6 +152,14 @@ def both(tmp_path_factory):
     return Both(tmp_path_factory.mktemp("both"))
 
 
+@pytest.fixture(scope="module")
+def leaving_out(tmp_path_factory):
+    """With plans whose joins pass on only the columns that are needed above them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_engine, "_KEPT_OPTIMIZERS", {*rows_engine._KEPT_OPTIMIZERS, "column_lifetime"})
+        yield Both(tmp_path_factory.mktemp("leaving_out"))
+
+
 @pytest.mark.parametrize("line", [each.strip() for each in EXPRESSIONS.split(" | ") if each.strip()])
 @settings(max_examples=MOST, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(row=PLAIN)
@@ -242,6 +255,18 @@ def test_a_stage_is_filled_anew_for_everyone(both):
         assert both.rows.rows("from doubled") == [(value, value and value * 2)]
 
 
+JOINS = [f"select g.i, h.j, h.s from g {how} join g as h on g.i = h.j and g.b <= h.b" for how in ("", "left", "right", "full")]
+JOINS += [f"select s, t from g {how} join (select j as i, b from g) as h on g.i = h.i and g.b <= h.b" for how in ("semi", "anti")]
+
+
+@pytest.mark.parametrize("select", JOINS)
+@settings(max_examples=MOST, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROW, max_size=6))
+def test_a_join_may_leave_columns_out(leaving_out, select, rows):
+    leaving_out.fill(rows)
+    leaving_out.agree(f"from ({select}) order by all")
+
+
 @pytest.mark.parametrize(
     "select",
     [
@@ -252,6 +277,7 @@ def test_a_stage_is_filled_anew_for_everyone(both):
         "select regexp_matches(s, t) from g",
         "select list_transform(xs, lambda x, k: x + k) from g",
         "from g semi join (select j as i from g) using (i) using sample 1",
+        "select g.i, h.i from g left join g as h on g.s = h.s and (g.f or h.f)",
         "select 1 from duckdb_tables()",
     ],
 )

@@ -41,9 +41,14 @@ def bar() -> Iterator[Report]:
     """A progress bar on stderr; yields what a service reports its stages to."""
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("", total=None, visible=False)  # no bar above what is wrong with the call
+        task = progress.add_task("starting", total=None)
 
         def report(title: str, place: int, of: int) -> None:
-            progress.update(task, description=title, completed=place, total=of, visible=True)
+            progress.update(task, description=title, completed=place, total=of)
 
-        yield report
+        try:
+            yield report
+        except NextbestError:
+            if progress.tasks[0].total is None:  # nothing has begun: no bar above what is wrong with the call
+                progress.remove_task(task)
+            raise

@@ -28,7 +28,11 @@ MOST_SHOWN = 5
 
 def money(amount: float, currency: str) -> str:
     """A whole amount with spaces between thousands, and the sign apart."""
-    return f"{amount:,.0f}".replace(",", "\u00a0") + f"\u00a0{currency}"
+    return f"{_grouped(amount)}\u00a0{currency}"
+
+
+def _grouped(number: float) -> str:
+    return f"{number:,.0f}".replace(",", "\u00a0")
 
 
 def summary(run: Run, rows: int = 8) -> RenderableType:
@@ -43,8 +47,8 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
         table.add_row(*(escape(str(value)) for value in item))
     parts: list[RenderableType] = [table, _counts(customers)]
     if refused := record["counts"]["texts_refused"]:
-        rules = ", ".join(f"{rule} {count:,}" for rule, count in refused.items())
-        parts.append(f"Texts that a rule of the voice refused, so that another wording was tried: {escape(rules)}.")
+        rules = ", ".join(f"{rule} {_grouped(count)}" for rule, count in refused.items())
+        parts.append(f"Attempts at a text that rules of the voice refused, several for some customers: {escape(rules)}.")
     if record["workspace"] is None:
         parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")
     else:

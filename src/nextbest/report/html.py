@@ -44,6 +44,7 @@ def write_report(engine: Engine, book: Bound, record: dict[str, Any], path: Path
         placeholders=_placeholders(book),
         held=_held(book, record),
         holdouts=_holdouts(record),
+        refused=[(rule, number(count)) for rule, count in record["counts"]["texts_refused"].items()],
     )
     path.write_text(page, encoding="utf-8")
 

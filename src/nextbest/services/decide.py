@@ -259,7 +259,7 @@ class _Batch:
             "held_back": sum(count for rule, count in held.items() if rule not in ("consent", "no_text")),
         }
         self.counts["held_by"] = {**alone, **held}
-        self.counts["texts_refused"] = dict(sorted(self.job.refusals.items(), key=lambda item: (-item[1], item[0])))
+        self.counts["texts_refused"] = dict(sorted(self.job.texts_refused.items(), key=lambda item: (-item[1], item[0])))
         drawn, self.counts["holdouts"] = customers - alone.get("erased", 0) - alone.get("profiling", 0), {}
         for item in self.book.contact.holdouts:  # each is drawn among those whom none before it took
             held_out = alone.get(f"holdout:{item.name}", 0)

@@ -20,7 +20,7 @@ from nextbest.playbook.contact import known_zone, next_opening
 class Job:
     """Makes the stages' tables in the engine. `moment` is when the decisions are for (with a time zone).
 
-    `usual`: what is usual, where it is not to be measured over the customers of this run. `refusals`: rule of the voice → how many of
+    `usual`: what is usual, where it is not to be measured over the customers of this run. `texts_refused`: rule of the voice → how many of
     the texts written last it refused.
     """
 
@@ -29,7 +29,7 @@ class Job:
     moment: datetime
     moments: Moments = field(default_factory=dict)
     linted: bool = False
-    refusals: Counter[str] = field(default_factory=Counter)
+    texts_refused: Counter[str] = field(default_factory=Counter)
     usual: Mapping[str, float | None] | None = None
 
     @property
@@ -135,10 +135,10 @@ class Job:
         spoken = self.engine.rows("select distinct language from addressed where allowed order by 1")
         self.engine.create(greeting.greetings(self.book, tuple(language for (language,) in spoken)))
         self.engine.create(greeting.greeted(self.book))
-        self.refusals.clear()
+        self.texts_refused.clear()
         self._write_texts("greeted", "messages")
         while broken := dict(self.engine.rows("select rule, count(*) from (select unnest(broken) as rule from refused) group by rule")):
-            self.refusals.update(broken)
+            self.texts_refused.update(broken)
             self.engine.delete("messages", f"{self.key} in (select {self.key} from refused)")
             self._write_texts("refused", "rewritten")
             self.engine.insert("messages", "from rewritten")

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from nextbest.engines.rows.types import Type, given, held
+from nextbest.engines.rows.types import Type, UnsupportedError, given, held
 from nextbest.plan.stage import quote
 
 MOST_REMEMBERED = 10_000
@@ -48,7 +48,10 @@ class Asking:
     def _asked(self, call: str, kinds: list[Type], result: Type) -> Callable[..., Any]:
         def answer(*values: Any) -> Any:
             passed = [given(value, kind) for value, kind in zip(values, kinds, strict=True)]
-            [(said,)] = self._connection.execute(f"select {call}", passed).fetchall()
+            try:
+                [(said,)] = self._connection.execute(f"select {call}", passed).fetchall()
+            except duckdb.BinderException as error:
+                raise UnsupportedError(f"a call that cannot be asked alone ({call})") from error
             return held(said, result)
 
         return answer

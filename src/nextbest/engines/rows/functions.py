@@ -10,10 +10,10 @@ from nextbest.engines.rows import lists, texts
 from nextbest.engines.rows.jsons import json_of
 from nextbest.engines.rows.texts import Fixed, Function
 from nextbest.engines.rows.types import (
+    DUCKDB_1,
     EPOCH,
     EXACT,
     FLOATING,
-    IS_FIRST,
     LARGEST,
     WHOLE,
     Type,
@@ -87,6 +87,7 @@ WITH_NULLS: dict[str, Callable[[list[Type]], Function]] = {
     "list_cat": _list_concat,
     "hash": _hash,
     "list_contains": lambda kinds: lists.contains,
+    "string_split": lambda kinds: texts.split,
     "list_position": lambda kinds: lists.position,
     "list_indexof": lambda kinds: lists.position,
     "json_array": _json_array,
@@ -166,7 +167,7 @@ def _whole_divided(kinds: list[Type], result: Type) -> Function | None:
 
 
 def _by_nothing() -> None:
-    if not IS_FIRST:
+    if not DUCKDB_1:
         raise ZeroDivisionError
 
 

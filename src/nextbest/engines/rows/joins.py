@@ -23,6 +23,8 @@ class Match:
         self.kind = node["join_type"]
         if self.kind not in ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "MARK", "SINGLE") or node.get("predicate"):
             raise UnsupportedError(f"a join of kind {self.kind}")
+        if any(each["right"] is None for each in node["conditions"]):
+            raise UnsupportedError("a join by more than comparisons")
         self.conditions = [
             (
                 key_value(each["left"], asking), key_value(each["right"], asking),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nextbest.engines.rows.texts import Fixed, Function
-from nextbest.engines.rows.types import IS_FIRST, WHOLE, Type, UnsupportedError, order
+from nextbest.engines.rows.types import DUCKDB_1, WHOLE, Type, UnsupportedError, order
 
 
 def item_at(values: Any, place: int) -> Any:
@@ -26,7 +26,7 @@ def position(values: tuple[Any, ...] | None, sought: Any) -> int | None:
 
 def contains(values: tuple[Any, ...] | None, sought: Any) -> bool | None:
     """Whether a value is in a list. That null is not in an empty one only DuckDB 2 knows."""
-    if values is None or (sought is None and (values or IS_FIRST)):
+    if values is None or (sought is None and (values or DUCKDB_1)):
         return None
     return position(values, sought) is not None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import re2
 
-from nextbest.engines.rows.types import IS_FIRST, WHOLE, Type, UnsupportedError
+from nextbest.engines.rows.types import DUCKDB_1, WHOLE, Type, UnsupportedError
 
 Function = Callable[..., Any]
 Fixed = list[Any]
@@ -44,7 +44,15 @@ def _translate(text: str, old: str, new: str) -> str:
     return text.translate(table)
 
 
-_NO_LETTERS = ("",) if IS_FIRST else ()
+_NO_LETTERS = ("",) if DUCKDB_1 else ()
+
+
+def split(text: str | None, mark: str | None) -> tuple[str, ...] | None:
+    """string_split(): without a mark the text stays whole, at an empty one it falls into letters."""
+    if text is None or mark is None:
+        return None if text is None else (text,)
+    return tuple(text.split(mark)) if mark else tuple(text) or _NO_LETTERS
+
 
 TEXTS: dict[str, Function] = {
     "||": add,
@@ -57,7 +65,6 @@ TEXTS: dict[str, Function] = {
     "trim": lambda text, letters=_SPACES: text.strip(letters) if letters else text,
     "ltrim": lambda text, letters=_SPACES: text.lstrip(letters) if letters else text,
     "rtrim": lambda text, letters=_SPACES: text.rstrip(letters) if letters else text,
-    "string_split": lambda text, mark: tuple(text.split(mark)) if mark else tuple(text) or _NO_LETTERS,
     "starts_with": str.startswith,
     "prefix": str.startswith,
     "suffix": str.endswith,

@@ -16,7 +16,7 @@ import duckdb
 
 from nextbest.plan.stage import quote, text
 
-IS_FIRST = duckdb.__version__.startswith("1.")
+DUCKDB_1 = duckdb.__version__.startswith("1.")
 """DuckDB 2 answers a few questions otherwise."""
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
@@ -202,14 +202,14 @@ def rounded(value: float) -> float:
 
 def rounded_to(value: float, digits: int) -> float:
     """So many digits after the point, half away from zero; below 0, before it."""
-    if not math.isfinite(value) and not IS_FIRST:
+    if not math.isfinite(value) and not DUCKDB_1:
         return value
     unit = 10.0 ** abs(digits)
     if digits < 0:
         found = rounded(value / unit) * unit
-        return found if math.isfinite(found) else 0.0
+        return found if math.isfinite(found) else 0.0 if DUCKDB_1 else value
     steps = value * unit
-    if abs(steps) < _NO_FRACTION and not IS_FIRST:  # 2.675 is a little less than that, and its product is not
+    if abs(steps) < _NO_FRACTION and not DUCKDB_1:  # 2.675 is a little less than that, and its product is not
         return float(_EXACT_PRODUCT.multiply(Decimal(value), Decimal(unit)).to_integral_value(ROUND_HALF_UP)) / unit
     found = rounded(steps) / unit
     return found if math.isfinite(found) else value
