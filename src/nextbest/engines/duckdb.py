@@ -190,7 +190,8 @@ def _end(running: Sequence[Future[object]], cursors: Sequence[duckdb.DuckDBPyCon
 
 def _write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> None:
     # Looking for a dictionary in a column of numbers that has none takes longer than writing it.
-    options = "format parquet, compression zstd, dictionary_size_limit 2048" if path.suffix == ".parquet" else "format csv, header"
+    parquet = "format parquet, compression zstd, compression_level 1, dictionary_size_limit 2048"
+    options = parquet if path.suffix == ".parquet" else "format csv, header"
     try:
         connection.execute(f"copy ({select}) to {text(str(path))} ({options})")
     except duckdb.IOException as error:  # a full disk is told as such, without the names of scratch files
