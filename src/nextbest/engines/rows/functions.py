@@ -10,8 +10,19 @@ from nextbest.engines.rows import lists, texts
 from nextbest.engines.rows.jsons import json_of
 from nextbest.engines.rows.texts import Fixed, Function
 from nextbest.engines.rows.types import (
-    DUCKDB_1, EPOCH, EXACT, FLOATING, LARGEST, WHOLE, Type, UnsupportedError, order, rescaled, rounded, rounded_to,
-)  # fmt: skip
+    DUCKDB_1,
+    EPOCH,
+    EXACT,
+    FLOATING,
+    LARGEST,
+    WHOLE,
+    Type,
+    UnsupportedError,
+    order,
+    rescaled,
+    rounded,
+    rounded_to,
+)
 
 # -- functions that take nulls -------------------------------------------------------------------------------------------
 
