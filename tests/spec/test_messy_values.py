@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import CLIENTS, TRANSACTIONS, Bank, problems, spent
 
 import nextbest
-from nextbest.errors import PlaybookError
+from nextbest.errors import DataError, PlaybookError
 
 
 def test_rows_that_cannot_be_used_are_left_out_each_with_its_reason(bank: Bank):
@@ -219,6 +219,20 @@ def test_a_name_that_the_rules_dislike_costs_the_greeting_and_not_the_message(ba
     bank.tables["clients.csv"] = CLIENTS.replace("Айгерим", name)
     text = bank.decide().recommendations.push_notification.iloc[0]
     assert text and (name not in text or name == "Мечта")
+
+
+def test_text_that_parquet_calls_binary_is_text_and_a_flag_is_no_amount(bank: Bank):
+    data = bank.write()
+    table = pd.read_csv(data / "transactions.csv")
+    (data / "transactions.csv").unlink()
+    bank.tables["transactions.csv"] = None
+    binary = table.assign(category=[value.encode() for value in table.category], photo=[b"\xff\xd8"] * len(table))
+    binary.to_parquet(data / "transactions.parquet")
+    run = bank.decide()
+    assert spent(run) == 2500.0 and not run.record["problems"]
+    table.assign(amount=True).to_parquet(data / "transactions.parquet")
+    with pytest.raises(DataError, match="bad_amount"):
+        bank.decide()
 
 
 def test_no_text_speaks_of_nothing_or_less(bank: Bank):

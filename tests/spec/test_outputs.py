@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.conftest import Bank
 
 import nextbest
+from nextbest.errors import PlaybookError
 from nextbest.report.console import summary
 from nextbest.services import decide as service
 
@@ -70,6 +71,16 @@ def printed(run):
     console = Console(width=200, file=StringIO())
     console.print(summary(run))
     return console.file.getvalue()
+
+
+def test_a_rule_that_cannot_be_computed_is_told(bank: Bank, tmp_path):
+    book = nextbest.copy("bank-kz", tmp_path / "own")
+    features = book / "features.yaml"
+    rule = "case when age > 18 then 'a' else 1 end"
+    mixed = f'features:\n  mixed: {{value: "{rule}", unit: x, meaning: {{ru: проба, en: probe}}}}\n'
+    features.write_text(features.read_text().replace("features:\n", mixed, 1))
+    with pytest.raises(PlaybookError, match=r"a rule cannot be computed \(ConversionException\)"):
+        bank.decide(playbook=book)
 
 
 def test_a_run_that_fails_leaves_the_earlier_one(bank: Bank, monkeypatch):

@@ -60,6 +60,19 @@ def test_odd_cells_of_posted_rows_are_told_and_the_rest_counts(ask):
     assert {(item["table"], item["problem"]) for item in reply["problems"]} >= {("clients", "unreadable"), ("transactions", "bad_amount")}
 
 
+def test_a_number_of_three_decimals_is_no_thousand(ask):
+    """As text `900.125` may be a thousand times as much; as a number it is what it is."""
+    said = {}
+    for amount in (900.125, 900.13, "900.125"):
+        tables = {
+            "clients": [{"client_code": "A", "age": 34, "balance": amount}],
+            "transactions": [{"date": "2025-08-10", "category": "Такси", "amount": amount}],
+        }
+        said[amount] = ask.post("/v1/playbooks/bank-kz/decisions", json={"tables": tables, "as_of": "2025-08-31"}).json()
+    assert said[900.125] == said[900.13] and said[900.125]["problems"] == []
+    assert {item["problem"] for item in said["900.125"]["problems"]} == {"unreadable", "ambiguous_amount"}
+
+
 def test_nothing_is_stored_of_a_posted_customer_unless_asked(start):
     ask = start()
     asked = {

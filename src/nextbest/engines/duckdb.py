@@ -62,7 +62,7 @@ class DuckDBEngine:
         paths = "[" + ", ".join(text(str(file.path)) for file in files) + "]"
         named = f"filename = {text(FILE_COLUMN)}"
         if first.kind == "parquet":
-            return f"read_parquet({paths}, {named})"
+            return f"read_parquet({paths}, {named}, binary_as_string = true)"
         columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
         return (
             f"read_csv({paths}, auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "

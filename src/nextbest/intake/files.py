@@ -154,7 +154,7 @@ def _inspect(name: str, source: Source, path: Path) -> TableFile:
 def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
     try:
         with duckdb.connect() as connection:
-            described = connection.execute("describe select * from read_parquet(?)", [str(path)]).fetchall()
+            described = connection.execute("describe select * from read_parquet(?, binary_as_string = true)", [str(path)]).fetchall()
     except duckdb.Error:
         raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
     headers, types = (tuple(str(row[place]) for row in described) for place in (0, 1))

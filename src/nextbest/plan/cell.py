@@ -73,6 +73,8 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     kinds = {"integer": "integer", "number": "double", "money": "decimal(18, 2)", "date": "timestamp", "flag": "boolean"}
     if column.type == "integer" and native.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
         return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
+    if column.type in ("integer", "number", "money") and native.startswith(("BOOLEAN", "DATE", "TIME")):
+        return f"cast(null as {kinds[column.type]})"
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):

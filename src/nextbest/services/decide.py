@@ -17,6 +17,7 @@ import duckdb
 
 from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
+from nextbest.errors import PlaybookError, Problem
 from nextbest.intake.files import find
 from nextbest.plan import candidates, features, records
 from nextbest.plan.features import SUMMED
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from nextbest.services.forecasts import Forecast
     from nextbest.services.memory import Memory
     from nextbest.store.workspace import Workspace
+
+
+_UNCOMPUTABLE = (duckdb.DataError, duckdb.BinderException, duckdb.InvalidInputException)
+"""What is amiss with a rule once it meets values. Their own words may hold a customer's, so they are not told."""
 
 
 def decide(
@@ -149,7 +154,11 @@ class _Batch:
         for place, (title, step) in enumerate(steps, 1):
             self.progress(title, place, len(steps))
             started = time.perf_counter()
-            step()
+            try:
+                step()
+            except _UNCOMPUTABLE as error:
+                what, fix = f"a rule cannot be computed ({type(error).__name__})", "does one mix kinds of values, e.g. text and number?"
+                raise PlaybookError([Problem(title, what, fix)]) from error
             self.timings.append({"stage": title, "seconds": round(time.perf_counter() - started, 3)})
         if self.memory and self.memory.late(self.job):  # said while the files were written
             self._export()

@@ -240,4 +240,6 @@ def _as_text(value: Any) -> str | None:
         return str(value).lower()
     if isinstance(value, list):
         return ";".join(str(item) for item in value)
+    if isinstance(value, float):  # with more than three decimals it is not taken for thousands
+        return str(value) if "e" in str(value) else f"{value}000"
     return None if value is None else str(value)
