@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from nextbest.errors import DataError, Problem
 from nextbest.intake.files import Found
 from nextbest.intake.table import TableFile
 from nextbest.plan import features, records, staging
+from nextbest.plan.cell import AMBIGUOUS
 from nextbest.plan.replies import replies
 from nextbest.plan.stage import FILE_COLUMN, quote
 from nextbest.playbook.bind import Bound
@@ -240,6 +242,6 @@ def _as_text(value: Any) -> str | None:
         return str(value).lower()
     if isinstance(value, list):
         return ";".join(str(item) for item in value)
-    if isinstance(value, float):  # with more than three decimals it is not taken for thousands
-        return str(value) if "e" in str(value) else f"{value}000"
+    if isinstance(value, float) and re.match(AMBIGUOUS, str(value)):  # a number, which a digit more tells from thousands
+        return f"{value}0"
     return None if value is None else str(value)
