@@ -88,7 +88,16 @@ def test_optional_columns_may_be_missing(bank: Bank):
 
 def test_a_table_with_a_header_and_no_rows_is_a_table(bank: Bank):
     bank.tables["transactions.csv"] = TRANSACTIONS.splitlines()[0] + "\n"
-    assert len(bank.decide().recommendations) == 1
+    run = bank.decide()
+    assert len(run.recommendations) == 1
+    assert problems(run) == {("transactions", "no_rows", None): (0, True)}
+
+
+def test_customers_without_rows_are_told_before_their_activity(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.splitlines()[0] + "\n"
+    with pytest.raises(DataError) as error:
+        bank.decide()
+    assert [(problem.where, problem.what[:7]) for problem in error.value.problems] == [("clients", "no rows"), ("transactions", "every r")]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,18 @@ def test_odd_values_are_kept_and_reported(bank: Bank):
     assert run.rejects.kept.all()
 
 
+def test_a_blank_cell_in_a_column_that_is_needed_is_told(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace(",150000", ",")
+    bank.add("transactions.csv", "1,2025-08-11,,100,KZT", "1,2025-08-11,Такси,,KZT", "1,2025-08-12,Такси,100,")
+    bank.add("transfers.csv", "1,2025-08-11,,out,50,KZT")
+    assert problems(bank.decide()) == {
+        ("clients", "blank", "balance"): (1, True),
+        ("transactions", "blank", "category"): (1, True),
+        ("transactions", "bad_amount", None): (1, False),
+        ("transfers", "blank", "type"): (1, True),
+    }
+
+
 def test_a_direction_that_contradicts_the_type_is_told(bank: Bank):
     bank.add("transfers.csv", "1,2025-08-11,p2p_out,in,-50,KZT", "1,2025-08-12,salary_in,out,70,KZT", "1,2025-08-13,salary_in,in,100,KZT")
     run = bank.decide()
@@ -232,6 +244,21 @@ def test_text_that_parquet_calls_binary_is_text_and_a_flag_is_no_amount(bank: Ba
     assert spent(run) == 2500.0 and not run.record["problems"]
     table.assign(amount=True).to_parquet(data / "transactions.parquet")
     with pytest.raises(DataError, match="bad_amount"):
+        bank.decide()
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int32"])
+def test_days_that_parquet_holds_as_whole_numbers_are_days(bank: Bank, kind):
+    data = bank.write()
+    table = pd.read_csv(data / "transactions.csv")
+    (data / "transactions.csv").unlink()
+    bank.tables["transactions.csv"] = None
+    days = pd.to_datetime(table.date).dt.strftime("%Y%m%d").astype("int64").astype(kind)
+    table.assign(date=days).to_parquet(data / "transactions.parquet")
+    run = bank.decide()
+    assert spent(run) == 2500.0 and not run.record["problems"]
+    table.assign(date=days * 1000 + 7).to_parquet(data / "transactions.parquet")
+    with pytest.raises(DataError, match="bad_date"):
         bank.decide()
 
 

@@ -54,6 +54,9 @@ def test_a_rule_has_a_value(rule, row, value):
         ("top_key(p.spend, 1) = 'Такси'", "'p.spend' is none", ""),
         ("count(*) > 1", "", ""),
         ("age in (select 1)", "", ""),
+        ("case when age > 30 then 'a' else 1 end", "'case' gives a number or text", "one kind"),
+        ("coalesce('a', p.adult_age)", "'coalesce' gives a number or text", "one kind"),
+        ("greatest('a', (age > 1))", "'greatest' gives text or true or false", "one kind"),
     ],
 )
 def test_a_rule_outside_the_language_is_refused(rule, what, fix):

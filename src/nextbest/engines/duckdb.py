@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from nextbest.errors import Problem, UsageError
-from nextbest.intake.table import TableFile
+from nextbest.intake.table import PARQUET_TEXT, TableFile
 from nextbest.plan.stage import FILE_COLUMN, Stage, quote, text
 from nextbest.settings import Settings
 
@@ -62,7 +62,7 @@ class DuckDBEngine:
         paths = "[" + ", ".join(text(str(file.path)) for file in files) + "]"
         named = f"filename = {text(FILE_COLUMN)}"
         if first.kind == "parquet":
-            return f"read_parquet({paths}, {named}, binary_as_string = true)"
+            return f"read_parquet({paths}, {named}, {PARQUET_TEXT})"
         columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
         return (
             f"read_csv({paths}, auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "

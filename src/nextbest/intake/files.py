@@ -15,7 +15,7 @@ import duckdb
 from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.table import TableFile
+from nextbest.intake.table import PARQUET_TEXT, TableFile
 from nextbest.playbook.sources import Source
 
 DELIMITERS = ",;\t|"
@@ -154,7 +154,7 @@ def _inspect(name: str, source: Source, path: Path) -> TableFile:
 def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
     try:
         with duckdb.connect() as connection:
-            described = connection.execute("describe select * from read_parquet(?, binary_as_string = true)", [str(path)]).fetchall()
+            described = connection.execute(f"describe select * from read_parquet(?, {PARQUET_TEXT})", [str(path)]).fetchall()
     except duckdb.Error:
         raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
     headers, types = (tuple(str(row[place]) for row in described) for place in (0, 1))

@@ -75,6 +75,8 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
         return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
     if column.type in ("integer", "number", "money") and native.startswith(("BOOLEAN", "DATE", "TIME")):
         return f"cast(null as {kinds[column.type]})"
+    if column.type == "date" and (native.endswith(("INT", "INTEGER")) or native.startswith(("DOUBLE", "FLOAT", "DECIMAL"))):  # 20250831
+        return parsed(column, f"cast(try_cast({raw} as bigint) as varchar)", None)
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):

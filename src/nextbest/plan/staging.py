@@ -44,6 +44,8 @@ KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
     "unknown": "the value is not in the playbook's list: it counts in totals only; for an unknown direction the type's own is taken, "
     "for an unknown language the first one",
+    "blank": "the column is needed and the cell is blank: it is taken as unknown; fill it in",
+    "no_rows": "the files have a header and no rows: export them again if there should be any",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
     "rate_assumed": "no rate is known for the day yet: the first known one is used",
     "refund": "a negative amount is taken as a refund",
@@ -135,7 +137,8 @@ def customers(bound: Bound, rows: str, remembered: Sequence[str] = (), doubles: 
                 f"case when {_blank(name)} then coalesce({known}, {default}) else {quote(name)} and coalesce({known}, true) end"
             )
     changed = ", ".join(f"{value} as {quote(name)}" for name, value in replaced.items() if value != quote(name))
-    checks = [("no_id", f"{key} is null"), *([("duplicate_customer", "again > 1")] if doubles else []), *odd_cells(source)]
+    odd = [(reason, test) for reason, test in odd_cells(source) if reason.removeprefix("blank:") not in bound.defaults]
+    checks = [("no_id", f"{key} is null"), *([("duplicate_customer", "again > 1")] if doubles else []), *odd]
     if doubles:
         placed = f"select *, row_number() over () as row from ({rows})"
         rows = f"select * exclude (row), row_number() over (partition by {key} order by row) as again from ({placed})"
@@ -206,6 +209,8 @@ def odd_cells(source: Source) -> list[tuple[str, str]]:
             checks.append((f"unreadable:{name}", " or ".join([unread, *bounds])))
         if column.type == "category" and column.values:
             checks.append((f"unknown:{name}", f"{value} = '?'"))
+        if column.required and column.type != "id":
+            checks.append((f"blank:{name}", f"{value} is null"))
     return checks
 
 
@@ -236,7 +241,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
         *([("before_window", f"date < date '{window.start}'")] if dated else []),
         *([("no_direction", "direction is null")] if derived else []),
         ("unknown_customer", f"{quote(PLACE)} is null"),
-        *((reason, test) for reason, test in unknown.items() if reason.startswith("unknown:")),
+        *((reason, test) for reason, test in unknown.items() if reason.startswith(("unknown:", "blank:"))),
         *([("rate_assumed", early)] if dated and "currency" in source.columns and (early := _before_rates(bound)) else []),
         *([("direction_against_type", _against_type(source))] if derived else []),
         ("sign_repeats_direction" if source.negative == "magnitude" else "refund", "amount < 0"),

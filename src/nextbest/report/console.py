@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from nextbest.report.numbers import number, signed
+
 if TYPE_CHECKING:  # what they stand on takes a second to load, and nothing is shown of most of it
     from nextbest.run import Run
     from nextbest.services.diff import Diff
@@ -28,11 +30,7 @@ MOST_SHOWN = 5
 
 def money(amount: float, currency: str) -> str:
     """A whole amount with spaces between thousands, and the sign apart."""
-    return f"{_grouped(amount)}\u00a0{currency}"
-
-
-def _grouped(number: float) -> str:
-    return f"{number:,.0f}".replace(",", "\u00a0")
+    return f"{number(amount)}\u00a0{currency}"
 
 
 def summary(run: Run, rows: int = 8) -> RenderableType:
@@ -47,7 +45,7 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
         table.add_row(*(escape(str(value)) for value in item))
     parts: list[RenderableType] = [table, _counts(customers)]
     if refused := record["counts"]["texts_refused"]:
-        rules = ", ".join(f"{rule} {_grouped(count)}" for rule, count in refused.items())
+        rules = ", ".join(f"{rule} {number(count)}" for rule, count in refused.items())
         parts.append(f"Attempts at a text that rules of the voice refused, several for some customers: {escape(rules)}.")
     if record["workspace"] is None:
         parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")
@@ -206,8 +204,7 @@ def difference(found: Diff) -> RenderableType:
     for column in ("from", "to", "customers", "benefit moved a month"):
         moves.add_column(column, justify="right" if column.startswith(("c", "b")) else "left")
     for item in found.moves:
-        moves.add_row(escape(item["old"]), escape(item["new"]), str(item["customers"]), f"{item['benefit']:+,.0f}".replace(",", "\u00a0"))
+        moves.add_row(escape(item["old"]), escape(item["new"]), str(item["customers"]), signed(item["benefit"]))
     changed = f"{found.customers} customers: {found.offers_changed} get another first offer, {found.messages_changed} another text; "
-    changed += f"benefit a month {found.benefit[1] - found.benefit[0]:+,.0f}".replace(",", "\u00a0")
-    changed += f", value {found.value[1] - found.value[0]:+.1f}"
+    changed += f"benefit a month {signed(found.benefit[1] - found.benefit[0])}, value {found.value[1] - found.value[0]:+.1f}"
     return Group(changed, table, *([moves] if found.moves else []))

@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from nextbest.report.html import environment, number
+from nextbest.report.html import environment
+from nextbest.report.numbers import number, signed
 
 
 def write_diff(found: Any, path: Path) -> None:
     """Write the page of a Diff."""
     page = environment().get_template("diff.html.j2").render(diff=found, number=number, signed=signed)
     path.write_text(page, encoding="utf-8")
-
-
-def signed(value: float) -> str:
-    """A whole number with its sign."""
-    return ("+" if value > 0 else "−" if value < 0 else "") + number(abs(value))

@@ -13,6 +13,7 @@ from nextbest.messages.facts import PERIODS
 from nextbest.plan.ranking import FIRST, col
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
+from nextbest.report.numbers import number
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,6 @@ def environment() -> Environment:
     return Environment(
         loader=PackageLoader("nextbest", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-
-
-def number(value: float) -> str:
-    """A whole number with spaces between thousands."""
-    return f"{value:,.0f}".replace(",", "\u00a0")
 
 
 def bars(rows: list[tuple[str, float]], unit: str = "") -> list[Bar]:

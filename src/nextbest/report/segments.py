@@ -8,7 +8,8 @@ from rich.table import Table
 
 from nextbest.measure.ranking import Figure
 from nextbest.measure.segments import Difference
-from nextbest.report.html import environment, number
+from nextbest.report.html import environment
+from nextbest.report.numbers import number
 from nextbest.services.segments import Group, Segments
 from nextbest.words import say
 

@@ -137,7 +137,42 @@ def bind(text: str, scope: Scope) -> Rule:
     """The rule with every name resolved against `scope`. Raises RuleError with a 'did you mean'."""
     written = parse(text)
     bound = written.transform(_resolve, scope)
+    _check_kinds(bound)
     return Rule(str(text), bound, {node.name: scope.params[node.name] for node in written.find_all(exp.Column) if node.table == "p"})
+
+
+def _check_kinds(tree: exp.Expr) -> None:
+    """Of several values none is text where another is not: an engine would find out at the first customer who gets the other."""
+    for node in tree.walk():
+        values: list[exp.Expr | None] = []
+        if isinstance(node, exp.Case):
+            values = _branches(node)
+        elif isinstance(node, exp.Anonymous) and node.name.lower() in ("coalesce", "least", "greatest"):
+            values = list(node.expressions)
+        kinds = {kind for value in values if (kind := _kind(value))}
+        if len(kinds) > 1 and "text" in kinds:
+            called = "case" if isinstance(node, exp.Case) else node.name.lower()
+            raise RuleError(f"'{called}' gives {' or '.join(sorted(kinds))}", "give values of one kind")
+
+
+def _kind(node: exp.Expr | None) -> str | None:
+    """What kind of value an expression surely gives, None where its columns say."""
+    match node:
+        case exp.Paren():
+            return _kind(node.this)
+        case exp.Literal():
+            return "text" if node.is_string else "a number"
+        case exp.Add() | exp.Sub() | exp.Mul() | exp.Div() | exp.Mod() | exp.Neg():
+            return "a number"
+        case exp.Boolean() | exp.Predicate() | exp.And() | exp.Or() | exp.Not():
+            return "true or false"
+        case exp.Case():
+            return next((kind for branch in _branches(node) if (kind := _kind(branch))), None)
+    return None
+
+
+def _branches(node: exp.Case) -> list[exp.Expr | None]:
+    return [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
 
 
 def _resolve(node: exp.Expr, scope: Scope) -> exp.Expr:

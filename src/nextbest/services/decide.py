@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _UNCOMPUTABLE = (duckdb.DataError, duckdb.BinderException, duckdb.InvalidInputException)
 """What is amiss with a rule once it meets values. Their own words may hold a customer's, so they are not told."""
+_FEATURES, _SCORES, _POLICY, _MESSAGES = "computing features", "scoring offers", "applying the contact policy", "writing messages"
+_OF_RULES = (_FEATURES, _SCORES, _POLICY, _MESSAGES)
+"""The stages that compute what rules say."""
 
 
 def decide(
@@ -142,11 +145,11 @@ class _Batch:
         steps: list[tuple[str, Callable[[], None]]] = [
             (f"reading {self.book.model.business.customers}", self._customers),
             (f"summing {', '.join(self.reading.activity)}", partial(sum_up, self.reading)),
-            ("computing features", self._features),
+            (_FEATURES, self._features),
             *([("forecasting", self._forecast)] if self.forecasts else []),
-            ("scoring offers", self.job.score),
-            ("applying the contact policy", self._hold),
-            ("writing messages", self.job.write),
+            (_SCORES, self.job.score),
+            (_POLICY, self._hold),
+            (_MESSAGES, self.job.write),
             *([("recording in the ledger", partial(self.memory.record, self.job, self.temp))] if self.memory else []),
             ("writing decisions", self._first_export),
             ("writing the report", self._report),
@@ -157,6 +160,8 @@ class _Batch:
             try:
                 step()
             except _UNCOMPUTABLE as error:
+                if title not in _OF_RULES:
+                    raise
                 what, fix = f"a rule cannot be computed ({type(error).__name__})", "does one mix kinds of values, e.g. text and number?"
                 raise PlaybookError([Problem(title, what, fix)]) from error
             self.timings.append({"stage": title, "seconds": round(time.perf_counter() - started, 3)})

@@ -135,6 +135,8 @@ class Reading:
 
         `doubled`: of rows that stand again the hashes are in the table of that name.
         """
+        if not read and self.found.of(name) and not any(item["table"] == name for item in self.problems):
+            self._problem(name, "no_rows", 0)
         rejected = sum(count for problem, count in found.items() if problem in staging.REJECTED)
         for problem, count in sorted(found.items()):
             self._problem(name, problem, count)
@@ -150,7 +152,8 @@ class Reading:
         found = [item for item in self.problems if item["table"] == name and not item["kept"]]
         why = ", ".join(f"{item['rows']} {item['problem']}" for item in found)
         fix = "; ".join(f"{item['problem']}: {item['advice']}" for item in found)
-        raise DataError([Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
+        empty = [Problem(item["table"], "no rows", item["advice"]) for item in self.problems if item["problem"] == "no_rows"]
+        raise DataError([*empty, Problem(name, f"every row would be left out: {why}", f"check the as-of day and the codes; {fix}")])
 
     def listed(self) -> list[dict[str, Any]]:
         """The problems by table, the left out rows first."""
