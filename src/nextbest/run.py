@@ -34,7 +34,10 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """run.json: hashes, versions, as-of day, counts, problems, timings."""
-        record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        try:
+            record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except ValueError:
+            raise UsageError([Problem(str(self.folder / "run.json"), "damaged: not JSON", "run `nextbest decide` again")]) from None
         return record
 
     @property

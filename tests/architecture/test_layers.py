@@ -20,7 +20,7 @@ LAYERS = [
     {"plan"},
     {"messages", "engines", "channels"},
     {"store"},
-    {"report.html", "report.diff", "report.activity"},
+    {"report.html", "report.numbers", "report.diff", "report.activity"},
     {"services"},
     {"report.console", "report.learning", "report.measuring", "report.segments", "web"},
     {"cli", "__init__", "__main__"},

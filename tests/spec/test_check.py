@@ -49,21 +49,36 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("params.yaml", "adult_age:", "adult_age: {unit: a}\nadult_age:", "stands twice"),
         ("offers/gold-bars.yaml", "id: gold-bars", "id: gold", "make them the same"),
         ("offers/gold-bars.yaml", "Посмотреть слитки.", "Посмотреть 5 слитков.", "a number stands in the text"),
-        ("offers/gold-bars.yaml", "{greet}{month} вы купили золото", "{greet}вы купили золото", "does not say so"),
+        ("offers/gold-bars.yaml", "{greet}{month} вы купили золота", "{greet}вы купили золота", "does not say so"),
         ("offers/gold-bars.yaml", "{bought_lm}", "{bougth_lm}", "unknown fact"),
         ("offers/gold-bars.yaml", "benefit: 4000", "benefit: 4001", "expected 4001"),
-        ("offers/gold-bars.yaml", "as: operation", "as: opera", "unknown form"),
-        ("offers/gold-bars.yaml", "age >= p.adult_age", "name + 1 > 2", "stage scored"),
+        ("offers/investments.yaml", "as: operation", "as: opera", "unknown form"),
+        ("offers/gold-bars.yaml", "age >= p.adult_age", "name + 1 > 2", "gold-bars.yaml:7"),
         ("signals.yaml", "expect: {strength: 0}", "expect: {strength: 1}", "expected 1"),
         ("features.yaml", 'value: "outgoings - inflow"', 'value: "cash_gap - inflow"', "circle"),
         ("voice/ru.yaml", 'bad: ["Ура! Вам карта!"]', 'bad: ["Ура!"]', "should fail"),
         ("voice/ru.yaml", "forbid: ['(?i)(^|[^\\p{L}])(круто", "forbid: ['(?i)((^|[^\\p{L}])(круто", "not RE2"),
         ("playbook.yaml", "fx_eur,", "fx_euro,", "unknown parameter"),
+        ("playbook.yaml", "      amount: {type: money", "      summa: {type: money", "needs a column 'amount' of type money"),
+        ("playbook.yaml", "      date: {type: date", "      date: {type: text", "'date' is of type date"),
+        ("playbook.yaml", "client_code: {type: id", "client_code: {type: text", "no column is of type id"),
+        ("playbook.yaml", "age: {type: integer", "age: {type: text", "yaml:"),
+        ("voice/ru.yaml", "ride: [поездка, поездки, поездок]", "ride: [поездка, поездок]", "'ride' has 2 forms, ru has 3"),
+        ("offers/gold-bars.yaml", ", en: Gold bars", "", "no text in en"),
+        ("signals.yaml", ", en: ", ", kk: ", "no text in en"),
+        ("offers/gold-bars.yaml", "age >= p.adult_age", "status = 5", "gold-bars.yaml:7"),
     ],
 )
 def test_one_fault(own, name, old, new, says):
     edit(own, name, old, new)
     assert any(says in problem for problem in problems(own)), problems(own)
+
+
+def test_a_file_that_nothing_reads_and_one_that_is_not_utf8_are_told(own):
+    (own / "offers" / "gold-bars.yaml").rename(own / "offers" / "gold-bars.yml")
+    path = own / "offers" / "investments.yaml"
+    path.write_bytes(path.read_text().encode("cp1251"))
+    assert [problem.split(":")[0] for problem in problems(own)] == ["offers/gold-bars.yml", "offers/investments.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,16 @@ def test_every_offer_is_explained(demo):
         assert offer.change or offer.rank == 1
 
 
+def test_an_output_that_is_not_whole_is_told(bank: Bank):
+    run = bank.decide()
+    (run.folder / "decisions.parquet").unlink()
+    with pytest.raises(UsageError, match=r"decisions\.parquet: the file does not exist"):
+        nextbest.explain(run.folder, 1)
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run\.json: damaged"):
+        nextbest.explain(run.folder, 1)
+
+
 def test_the_rows_behind_a_number_are_those_of_the_file(bank: Bank):
     bank.add("transactions.csv", "1,2025-06-03,Отели,50000,KZT", "1,2025-07-03,Отели,70000.50,KZT")
     bank.decide()

@@ -1,6 +1,7 @@
 """Real files are messy. Each way to write a table works, or is refused clearly by name."""
 
 import gzip
+from io import StringIO
 
 import duckdb
 import pandas as pd
@@ -91,6 +92,12 @@ def test_a_table_with_a_header_and_no_rows_is_a_table(bank: Bank):
     run = bank.decide()
     assert len(run.recommendations) == 1
     assert problems(run) == {("transactions", "no_rows", None): (0, True)}
+
+
+def test_customers_of_whom_none_can_be_read_are_told_as_such(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("\n1,", "\n,")
+    with pytest.raises(DataError, match="clients: every row would be left out: 1 no_id"):
+        bank.decide()
 
 
 def test_customers_without_rows_are_told_before_their_activity(bank: Bank):
@@ -206,6 +213,59 @@ def test_lists_in_parquet_and_whole_codes_written_as_floats(bank: Bank):
     run = nextbest.decide(data, as_of="2025-08-31", out=bank.folder / "out")
     assert run.recommendations.client_code.tolist() == [1]
     assert run.decisions.set_index("offer").loc["savings-deposit"].verdict == "held"
+
+
+@pytest.mark.parametrize("folder", ["currency=USD", "date=2025-07-01", "client_code=7", "bank[1]", "банк *?"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_names_of_folders_and_files_are_names(bank: Bank, folder, kind):
+    """Neither a column as data lakes write it, nor a pattern that other files fit."""
+    data, other = bank.folder / folder, bank.folder / "bank1"
+    for place, amount in ((data, "2500"), (other, "9")):
+        place.mkdir()
+        for name, content in bank.tables.items():
+            (place / name).write_text(str(content).replace("2500", amount))
+        odd = place / f"transactions[1].{kind}"
+        if kind == "csv":
+            (place / "transactions.csv").rename(odd)
+        else:
+            pd.read_csv(place / "transactions.csv").to_parquet(odd)
+            (place / "transactions.csv").unlink()
+        (place / f"transactions1.{kind}").write_bytes(odd.read_bytes())
+    run = nextbest.decide(data, as_of="2025-08-31", out=bank.folder / "out[1]")
+    assert run.record["counts"]["rows"]["transactions"] == {"read": 2, "kept": 1}  # the same row in two files
+    assert spent(run) == 2500.0 and spent(run, "visits_lm[Такси]") == 1.0
+    assert nextbest.explain(run.folder, 1).customer == "1"
+
+
+def test_a_table_may_stand_in_parts_in_a_folder_and_what_is_not_read_is_named(bank: Bank):
+    data = bank.write()
+    (data / "transactions.csv").unlink()
+    bank.tables["transactions.csv"] = None
+    parts = data / "transactions.parquet"
+    (parts / "month=8").mkdir(parents=True)
+    table = pd.read_csv(StringIO(TRANSACTIONS))
+    table.to_parquet(parts / "part-00000.snappy.parquet")
+    table.assign(amount=500.0).to_parquet(parts / "month=8" / "part-00001.parquet")
+    for name in ("_SUCCESS", ".part-00000.crc"):
+        (parts / name).touch()
+    (data / "transactions_09.xlsx").write_bytes(b"PK")
+    (data / "old").mkdir()
+    run = bank.decide()
+    assert spent(run) == 3000.0
+    assert run.record["data"]["unused_files"] == ["old/", "transactions_09.xlsx"]
+    explicit = nextbest.decide(data, as_of="2025-08-31", out=bank.folder / "out", tables={"transactions": parts})
+    assert spent(explicit) == 3000.0
+
+
+def test_kazakh_names_in_the_code_page_of_windows(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("Айгерим", "Әсел Қайратқызы").encode("kz1048")
+    assert bank.decide().features["name"].tolist() == ["Әсел Қайратқызы"]
+
+
+def test_a_table_whose_rows_all_have_a_cell_too_many_is_refused(bank: Bank):
+    bank.tables["transactions.csv"] = TRANSACTIONS.replace("2500.00", "2500,00")
+    with pytest.raises(DataError, match="transactions: every row would be left out: 1 malformed_row"):
+        bank.decide()
 
 
 def test_a_table_that_would_be_left_out_whole_is_refused(bank: Bank):

@@ -247,6 +247,25 @@ def test_text_that_parquet_calls_binary_is_text_and_a_flag_is_no_amount(bank: Ba
         bank.decide()
 
 
+@pytest.mark.parametrize(("values", "yes"), [([1, 0, 2, -1, 9], [1]), ([1.0, 0.0, 0.5, None, 9.0], [1, 4])])
+def test_only_one_and_nought_are_flags_in_parquet_too(bank: Bank, values, yes):
+    """A blank cell gets the playbook's default, which is yes in this bank."""
+    data = bank.write()
+    clients = pd.concat([pd.read_csv(data / "clients.csv")] * len(values)).assign(client_code=range(1, 6), consent_marketing=values)
+    (data / "clients.csv").unlink()
+    bank.tables["clients.csv"] = None
+    clients.to_parquet(data / "clients.parquet")
+    messages = bank.decide().messages
+    assert messages[messages.message.notna()].client_code.tolist() == yes
+
+
+def test_money_of_another_currency_is_not_taken_for_ours(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-11,Такси,$100,KZT", "1,2025-08-11,Такси,100 €,KZT", "1,2025-08-11,Такси,100 ₸,KZT")
+    run = bank.decide()
+    assert spent(run) == 2600.0
+    assert problems(run) == {("transactions", "bad_amount", None): (2, False)}
+
+
 @pytest.mark.parametrize("kind", ["int64", "float64", "Int32"])
 def test_days_that_parquet_holds_as_whole_numbers_are_days(bank: Bank, kind):
     data = bank.write()

@@ -76,10 +76,10 @@ def printed(run):
 def test_a_rule_that_cannot_be_computed_is_told(bank: Bank, tmp_path):
     book = nextbest.copy("bank-kz", tmp_path / "own")
     features = book / "features.yaml"
-    rule = "case when age > 18 then 'a' else 1 end"
+    rule = "case when status > 1 then 2 else 1 end"
     mixed = f'features:\n  mixed: {{value: "{rule}", unit: x, meaning: {{ru: проба, en: probe}}}}\n'
     features.write_text(features.read_text().replace("features:\n", mixed, 1))
-    with pytest.raises(PlaybookError, match=r"a rule cannot be computed \(ConversionException\)"):
+    with pytest.raises(PlaybookError, match=r"computing features: a rule cannot be computed \(BinderException\)"):
         bank.decide(playbook=book)
 
 

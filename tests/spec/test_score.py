@@ -27,6 +27,17 @@ def test_a_product_that_does_not_exist_earns_nothing(demo, tmp_path):
     assert (result.customers, result.product, result.message) == (2, 0, 10)
 
 
+def test_what_the_run_does_not_know_is_told(demo, tmp_path):
+    """Another program's code page, delimiter and spaces are no fault; a code or product that is nobody's is told."""
+    path = tmp_path / "reference.csv"
+    decisions = demo.decisions
+    first = decisions[(decisions.client_code == 1) & (decisions["rank"] == 1)]["product"].item().replace(" ", "  ")
+    path.write_bytes(f"client_code;product\n1;{first}\n001;Инвестиции\n2;Нет такого\n".encode("cp1251"))
+    result = nextbest.score(demo.folder, reference=path)
+    assert (result.customers, result.unknown_customers, result.unknown_products) == (3, 1, ("Нет такого",))
+    assert result.per_customer.set_index("client_code").loc["1", "product"] == 20
+
+
 def test_what_is_missing_is_said(demo, tmp_path):
     with pytest.raises(UsageError):
         nextbest.score(demo.folder, reference=tmp_path / "none.csv")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from nextbest.errors import NextbestError
 from nextbest.services.progress import Progress as Report
 
-out, err = Console(), Console(stderr=True)
+out, err = Console(emoji=False), Console(stderr=True, emoji=False)  # offers/travel-card.yaml:100: is a place
 
 Playbook = Annotated[str, typer.Option("--playbook", "-p", help="a built-in playbook's name, or a folder")]
 Workspace = Annotated[

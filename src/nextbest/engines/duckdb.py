@@ -11,7 +11,8 @@ import duckdb
 import pyarrow as pa
 
 from nextbest.errors import Problem, UsageError
-from nextbest.intake.table import PARQUET_TEXT, TableFile
+from nextbest.intake import scan
+from nextbest.intake.table import TableFile
 from nextbest.plan.stage import FILE_COLUMN, Stage, quote, text
 from nextbest.settings import Settings
 
@@ -59,16 +60,17 @@ class DuckDBEngine:
 
     def _function(self, files: Sequence[TableFile]) -> str:
         first = files[0]
-        paths = "[" + ", ".join(text(str(file.path)) for file in files) + "]"
-        named = f"filename = {text(FILE_COLUMN)}"
+        paths = [file.path for file in files]
+        named = f", filename = {text(FILE_COLUMN)}"
         if first.kind == "parquet":
-            return f"read_parquet({paths}, {named}, {PARQUET_TEXT})"
+            return scan.parquet(*paths, more=named)
         columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
-        return (
-            f"read_csv({paths}, auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "
-            f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"', {named}, "
+        return scan.csv(
+            *paths,
+            more=f", auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "
+            f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"'{named}, "
             f"compression = '{'gzip' if first.kind == 'csv.gz' else 'none'}', "
-            f"store_rejects = true, rejects_table = '{MALFORMED}', rejects_scan = '{MALFORMED}_scan', rejects_limit = 0)"
+            f"store_rejects = true, rejects_table = '{MALFORMED}', rejects_scan = '{MALFORMED}_scan', rejects_limit = 0",
         )
 
     def create(self, stage: Stage) -> None:

@@ -15,7 +15,8 @@ import duckdb
 from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.table import PARQUET_TEXT, TableFile
+from nextbest.intake.scan import parquet
+from nextbest.intake.table import TableFile
 from nextbest.playbook.sources import Source
 
 DELIMITERS = ",;\t|"
@@ -29,6 +30,8 @@ SIGNATURES = {
     b"<!DO": ("a web page", "export the table as CSV or Parquet"),
     b"<htm": ("a web page", "export the table as CSV or Parquet"),
 }
+_KAZAKH = "ҚқҢңӘә".encode("kz1048")
+"""Letters in whose place cp1251 has some of Serbian and Macedonian."""
 _NO_COLUMN = "not a table of this kind: none of its columns is known"
 
 
@@ -48,7 +51,7 @@ class Found:
 def find(
     data: Path | None, tables: Mapping[str, Iterable[Path]] | None, sources: Mapping[str, Source], optional: Collection[str] = ()
 ) -> Found:
-    """The files of each source, from a folder, from explicit paths, or both.
+    """The files of each source, from a folder, from explicit paths, or both. A folder called like a table holds its parts.
 
     Raises UsageError where the folder or a path is none, DataError for what is wrong with files; with all problems.
     `tables`: None where no path can be given. A source that is `optional` may have no file.
@@ -61,6 +64,7 @@ def find(
         if not paths[name] and name not in optional and not source.made_of and not source.optional:
             fix = f"name a file {' or '.join(source.files)} (.csv, .parquet, .gz)"
             fix += "" if tables is None else f", or pass --table {name}=PATH"
+            fix += f"; not read: {', '.join(unused)}" if unused else ""
             problems.append(Problem(str(data or name), f"no file for '{name}'", fix))
         for path in paths[name]:
             try:
@@ -88,6 +92,8 @@ def _assign(
         for path in given:
             if path.is_file():
                 paths[name].append(path)
+            elif parts := _parts(path):
+                paths[name] += parts
             else:
                 problems.append(Problem(path.name, "the file does not exist", "check the path"))
     if data is not None and not data.is_dir():
@@ -95,18 +101,23 @@ def _assign(
     if problems:
         raise UsageError(problems)
     if data is not None:
-        for path in sorted(p for p in data.iterdir() if p.is_file() and not p.name.startswith(".")):
-            owner = _owner(path, sources)
-            if owner is None:
-                unused.append(path.name)
+        for path in sorted(p for p in data.iterdir() if not p.name.startswith(".")):
+            owner, parts = _owner(path, sources), _parts(path)
+            if owner is None or not (parts or path.is_file()):
+                unused.append(path.name + ("/" if path.is_dir() else ""))
             elif owner not in tables:
-                paths[owner].append(path)
+                paths[owner] += parts or [path]
     return paths, unused
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files of a table that stands in parts, as Spark writes it."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES) and p.name[0] not in "._")
 
 
 def _owner(path: Path, sources: Mapping[str, Source]) -> str | None:
     name = path.name.lower()
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "" if path.is_dir() else None)
     if suffix is None:
         return None
     stem = name.removesuffix(suffix)
@@ -154,7 +165,7 @@ def _inspect(name: str, source: Source, path: Path) -> TableFile:
 def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
     try:
         with duckdb.connect() as connection:
-            described = connection.execute(f"describe select * from read_parquet(?, {PARQUET_TEXT})", [str(path)]).fetchall()
+            described = connection.execute(f"describe from {parquet(path)}").fetchall()
     except duckdb.Error:
         raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
     headers, types = (tuple(str(row[place]) for row in described) for place in (0, 1))
@@ -230,14 +241,15 @@ def _encoding(path: Path, zipped: bool) -> str:
 
 
 def _code_page(sample: bytes) -> str:
-    """cp1251 where it reads as Cyrillic words; else what the library finds likeliest.
+    """cp1251 where it reads as Cyrillic words, its Kazakh sister where some letters are Kazakh; else what the library finds likeliest.
 
     In cp1251 small letters are 0xE0–0xFF and capitals 0xC0–0xDF; in koi8-r the other way round.
     """
     high = [byte for byte in sample if byte >= 0x80]
     small, capital = (sum(low <= byte < low + 0x20 for byte in high) for low in (0xE0, 0xC0))
-    if small + capital >= 0.8 * len(high) and capital <= 2 * small:
-        return "cp1251"
+    kazakh = sum(byte in _KAZAKH for byte in high)
+    if small + capital + kazakh >= 0.8 * len(high) and capital <= 2 * small:
+        return "kz1048" if kazakh else "cp1251"
     best = from_bytes(sample[:200_000], cp_isolation=["cp1251", "cp866", "koi8_r"]).best()
     return best.encoding if best else "cp1251"
 
@@ -273,7 +285,8 @@ def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, st
         names = [name, *source.columns[name].names]
         close = [h for n in names for h in difflib.get_close_matches(n, free, n=1, cutoff=0.6)]
         hint = f"is it '{close[0]}'? Map it: " if close else "rename the column, or map it: "
-        problems.append(Problem(path.name, f"column '{' or '.join(names[:2])}' is missing", f"{hint}playbook.yaml, sources, {name}, names"))
+        fix = f"{hint}playbook.yaml, sources, …, columns, {name}, names"
+        problems.append(Problem(path.name, f"column '{' or '.join(names[:2])}' is missing", fix))
     raise DataError(problems)
 
 

@@ -7,6 +7,7 @@ import duckdb
 import pandas as pd
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.scan import csv, parquet
 
 PARQUET = (".parquet", ".pq")
 
@@ -23,7 +24,7 @@ def read_frame(path: Path, kinds: Mapping[str, type] | None = None) -> pd.DataFr
 
 def scan(path: Path) -> str:
     """SQL: the file's rows. A CSV's values stay text: a code 007 is not 7."""
-    return f"read_parquet({_named(path)})" if path.suffix in PARQUET else f"read_csv({_named(path)}, all_varchar = true)"
+    return parquet(path) if path.suffix in PARQUET else csv(path, more=", all_varchar = true")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PARQUET_TEXT = "binary_as_string = true"
-"""How a Parquet file is looked into and read: what a writer called binary is text."""
-
 
 @dataclass(frozen=True)
 class TableFile:

@@ -29,7 +29,7 @@ GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 LARGEST = 1 << 53
 """From here on a double does not tell a number from the next; whatever is as large is no number of anybody's."""
 
-_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
+_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸]|(?i:kzt|тг|тенге)"
 
 
 def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
@@ -75,8 +75,10 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
         return f"case when isfinite(cast({raw} as double)) then try_cast(floor({raw}) as integer) end"
     if column.type in ("integer", "number", "money") and native.startswith(("BOOLEAN", "DATE", "TIME")):
         return f"cast(null as {kinds[column.type]})"
-    if column.type == "date" and (native.endswith(("INT", "INTEGER")) or native.startswith(("DOUBLE", "FLOAT", "DECIMAL"))):  # 20250831
+    if column.type == "date" and _is_number(native):  # 20250831
         return parsed(column, f"cast(try_cast({raw} as bigint) as varchar)", None)
+    if column.type == "flag" and _is_number(native):  # a 2 is no yes
+        return f"case when {raw} = 1 then true when {raw} = 0 then false end"
     if column.type in kinds:
         return f"try_cast({raw} as {kinds[column.type]})"
     if column.type == "list" and native.endswith("[]"):
@@ -87,6 +89,10 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
         whole = f"isfinite({raw}) and {raw} = floor({raw})"
         return f"case when {whole} then cast(try_cast({raw} as hugeint) as varchar) else cast({raw} as varchar) end"
     return parsed(column, f"cast({raw} as varchar)", None)
+
+
+def _is_number(native: str) -> bool:
+    return native.endswith(("INT", "INTEGER")) or native.startswith(("DOUBLE", "FLOAT", "DECIMAL"))
 
 
 def enumeration(column: SourceColumn) -> str:

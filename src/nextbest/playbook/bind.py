@@ -16,6 +16,7 @@ from nextbest.playbook.entry import Condition
 from nextbest.playbook.load import Loaded
 from nextbest.playbook.model import Fact, Measure, Offer, Option, Playbook
 from nextbest.playbook.naming import check_names, takes_own_numbers
+from nextbest.playbook.shape import check_shape
 from nextbest.rules.parse import ParamValue, Rule, Scope, cell, did_you_mean
 
 T = TypeVar("T")
@@ -188,6 +189,7 @@ def bound(loaded: Loaded, as_of: date) -> Bound:
     customers = business.sources.get(business.customers)
     if customers is None:
         raise PlaybookError([Problem(loaded.where("business", "customers"), f"no source '{business.customers}'")])
+    check_shape(model, binder.say)
     params: dict[str, ParamValue] = {"months": business.horizon_months, **binder.params(model.params, "params")}
     measures = model.features.measures
     for name, measure in measures.items():

@@ -137,6 +137,12 @@ class _Reader:
                 continue
             self.files[name] = path.read_bytes()
             _put(own, key, _read(self.files[name], name, key, places, self.problems))
+        self.problems += [
+            Problem(prefix + path.relative_to(folder).as_posix(), "nothing reads this file", f"put it into {name}/, as {path.stem}.yaml")
+            for name in FOLDERS.values()
+            for path in sorted((folder / name).rglob("*.y*ml"))
+            if path.suffix in (".yaml", ".yml") and prefix + path.relative_to(folder).as_posix() not in self.files
+        ]
         business = own.get("business")
         declared = business.get("base") if isinstance(business, dict) else None
         taken = self._base(folder, declared, places[("business", "base")], prefix) if isinstance(declared, dict) else {}
@@ -211,6 +217,12 @@ def _put(tree: dict[str, Any], key: Place, value: Any) -> None:
 
 
 def _read(content: bytes, name: str, key: Place, places: dict[Place, str], problems: list[Problem]) -> Any:
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        problems.append(Problem(f"{name}:{line}", "not UTF-8", "save the file as UTF-8"))
+        return {}
     try:
         deep = sum(content.count(mark) for mark in (b"[", b"{", b"- ", b"? ")) > _DEEPEST  # C would run out of stack, and die
         loader = yaml.SafeLoader if deep else _FAST

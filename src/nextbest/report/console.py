@@ -51,6 +51,8 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
         parts.append("Without a workspace: earlier contacts, consents and holdouts were not heeded, and nothing was recorded.")
     else:
         parts.append(f"Recorded in {escape(record['workspace']['name'])} as run {record['workspace']['run_id']}.")
+    if unread := record["data"]["unused_files"]:
+        parts.append(f"Not read, since they are called like no table: {escape(', '.join(unread))}.")
     if record["problems"]:
         parts.append(_problems(record["problems"]))
     return Group(*parts)
@@ -157,7 +159,10 @@ def score_result(result: Score) -> RenderableType:
     table.add_row("product, of 20", f"{result.product:.2f}")
     table.add_row("message, of 20", f"{result.message:.2f}")
     table.add_row("total, of 40", f"{result.total:.2f}")
-    return table
+    missed = [f"{result.unknown_customers} codes of the reference are not in the run"] if result.unknown_customers else []
+    if result.unknown_products:
+        missed.append(f"products of the reference that no offer is called: {', '.join(result.unknown_products)}")
+    return Group(table, *(escape(f"Not found: {said}.") for said in missed))
 
 
 def imported(rows: int, added: int, known: int, rejected: dict[str, int], rejects: Path | None) -> RenderableType:

@@ -27,6 +27,8 @@ from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_l
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
 from nextbest.playbook.sources import SourceColumn
+from nextbest.rules.parse import Rule
+from nextbest.rules.render import sql
 
 
 @dataclass(frozen=True)
@@ -74,27 +76,19 @@ class _Unwritable(Problem):
 
 
 def _shapes(book: Bound) -> list[Problem]:
-    """Entries that depend on one another: forms of words, lengths, names in the default language."""
+    """Entries that depend on one another: words for periods, lengths, names that only one offer has."""
     problems: list[Problem] = []
     model, where = book.model, book.loaded.where
     for language, voice in model.voices.items():
-        for word, forms_ in voice.words.items():
-            if len(forms_) != len(voice.plural_patterns):
-                what = f"'{word}' has {len(forms_)} forms, {language} has {len(voice.plural_patterns)}"
-                problems.append(_Unwritable(where("voices", language, "words", word), what, "write every plural form"))
         for period in ("last_month", "horizon", "monthly"):
             if period not in voice.period:
                 problems.append(_Unwritable(where("voices", language, "period"), f"no words for '{period}'", "add them"))
     for name, channel in model.channels.items():
         if channel.length[0] > channel.length[1]:
             problems.append(Problem(where("channels", name, "length"), "the fewest characters are more than the most", "swap them"))
-    default = model.business.languages[0]
-    for name, offer in model.offers.items():
-        if default not in offer.name:
-            problems.append(_Unwritable(where("offers", name, "name"), f"no name in '{default}'", "add it"))
     seen: dict[str, str] = {}
     for name, offer in model.offers.items():
-        shown = offer.name.get(default, name)
+        shown = offer.name[model.business.languages[0]]
         if shown in seen:
             problems.append(Problem(where("offers", name, "name"), f"'{shown}' is also the name of {seen[shown]}", "name one otherwise"))
         seen[shown] = name
@@ -215,10 +209,28 @@ def _types(book: Bound) -> list[Problem]:
             try:
                 connection.execute(f"create or replace table {quote(stage.name)} as {stage.select}")
             except duckdb.Error as error:
-                return [
-                    Problem(f"stage {stage.name}", str(error).splitlines()[0], "a rule or fact mixes kinds of values, e.g. text and number")
-                ]
+                fix = "a rule or fact mixes kinds of values, e.g. text and number"
+                return _faulty_rules(book, connection, fix) or [Problem(f"stage {stage.name}", str(error).splitlines()[0], fix)]
     return []
+
+
+def _faulty_rules(book: Bound, connection: duckdb.DuckDBPyConnection, fix: str) -> list[Problem]:
+    """The rules of features and offers that cannot be computed, each by itself, over the stages that could be made."""
+    rules: list[tuple[Rule, str, tuple[str, ...]]] = []
+    rules += [(rule, SUMMED, ("features", "features", name, "value")) for name, rule in book.features.items()]
+    for offer in book.offers:
+        for group, entry in ((offer.eligible, "eligible"), (offer.suitable, "suitable"), (offer.terms, "benefit.terms")):
+            rules += [(rule, "signals", ("offers", offer.id, *entry.split("."), name)) for name, rule in group.items()]
+    problems = []
+    for rule, over, path in rules:
+        try:
+            connection.execute(f"select {sql(rule, 'duckdb')} from {quote(over)}")
+        except duckdb.CatalogException:
+            pass  # it stands on a stage that could not be made
+        except duckdb.Error as error:
+            what = str(error).splitlines()[0]
+            problems += [] if "not found in FROM" in what else [Problem(book.loaded.where(*path), what, fix)]
+    return problems
 
 
 def _sample(column: SourceColumn, flag: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from nextbest.intake.scan import csv, parquet
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.load import load
 from nextbest.playbook.model import Playbook
@@ -73,8 +74,8 @@ def _first_offers(connection: duckdb.DuckDBPyConnection, name: str, folder: Path
         f"""create table {name} as
 select r.{quote(key)} as customer, d.offer, d.benefit, d.confidence, d.propensity * case d.offer {levers} end as value,
   r.push_notification as message
-from read_csv({text(str(folder / "recommendations.csv"))}, all_varchar = true, header = true) as r
-left join (from read_parquet({text(str(folder / "decisions.parquet"))}) where rank = 1) as d
+from {csv(folder / "recommendations.csv")} as r
+left join (from {parquet(folder / "decisions.parquet")} where rank = 1) as d
 on cast(d.{quote(key)} as varchar) = r.{quote(key)}"""
     )
 
@@ -116,7 +117,7 @@ from changes where changed group by 1, 2 order by customers desc, old, new limit
     column = model.business.group
     groups, group_reach = [], []
     if column is not None:
-        features = f"read_parquet({text(str(folder / 'features.parquet'))})"
+        features = parquet(folder / "features.parquet")
         key = model.business.code
         groups = rows(
             f"""select coalesce({quote(column)}, '?') as "group", count(*) as customers, count(*) filter (changed) as changed,

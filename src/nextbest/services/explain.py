@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from nextbest.errors import Problem, UsageError
+from nextbest.intake.scan import parquet
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.playbook.model import Measure
 from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
@@ -191,10 +192,13 @@ def _gaps(book: Bound, row: Row) -> list[str]:
 
 
 def _select(run: Run, name: str, customer: str | int) -> list[Row]:
-    path = str(run.folder / f"{name}.parquet")
+    path = run.folder / f"{name}.parquet"
+    if not path.is_file():
+        raise UsageError([Problem(str(path), "the file does not exist", "run `nextbest decide` again")])
+    table = parquet(path)
     with duckdb.connect() as connection:
-        key = connection.execute("describe select * from read_parquet(?)", [path]).fetchall()[0][0]
-        found = connection.execute(f'select * from read_parquet(?) where cast("{key}" as varchar) = ?', [path, str(customer)])
+        key = connection.execute(f"describe from {table}").fetchall()[0][0]
+        found = connection.execute(f'from {table} where cast("{key}" as varchar) = ?', [str(customer)])
         names = [column[0] for column in found.description]
         return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
 

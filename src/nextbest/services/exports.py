@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from nextbest.errors import Problem, UsageError
+from nextbest.intake.scan import csv, parquet
 from nextbest.plan.stage import quote, text
 from nextbest.run import Run
 from nextbest.services.left_out import NOBODY, LeftOut, kept
@@ -31,11 +32,7 @@ def export(run: Run, table: str, format: str, left_out: LeftOut = NOBODY, chosen
     if table not in TABLES or format not in ("csv", "parquet", "xlsx"):
         raise UsageError([Problem(f"export {table} as {format}", "unknown", f"{', '.join(TABLES)}; csv, parquet, xlsx")])
     source = run.folder / TABLES[table]
-    reader = (
-        f"read_csv({text(str(source))}, all_varchar = true, header = true)"
-        if source.suffix == ".csv"
-        else f"read_parquet({text(str(source))})"
-    )
+    reader = csv(source) if source.suffix == ".csv" else parquet(source)
     with tempfile.NamedTemporaryFile(suffix=f".{format}", delete=False) as file:
         path = Path(file.name)
     try:
@@ -86,7 +83,7 @@ def statistics(run: Run) -> dict[str, Any]:
     """Counts of the run; per offer how many get it first, with their median benefit and confidence; how many by verdict."""
     record = run.record
     with duckdb.connect(config={"threads": 1}) as connection:
-        decisions = f"read_parquet({text(str(run.folder / 'decisions.parquet'))})"
+        decisions = parquet(run.folder / "decisions.parquet")
         first = connection.execute(
             f"select offer, product, count(*), median(benefit), median(confidence) from {decisions} where rank = 1 "
             "group by all order by 3 desc, 1"
@@ -110,8 +107,8 @@ def segments(run: Run) -> list[dict[str, Any]]:
     """Each declared segment: its size, its share of all, and the offers that come first in it."""
     found = []
     with duckdb.connect(config={"threads": 1}) as connection:
-        features = f"read_parquet({text(str(run.folder / 'features.parquet'))})"
-        decisions = f"read_parquet({text(str(run.folder / 'decisions.parquet'))})"
+        features = parquet(run.folder / "features.parquet")
+        decisions = parquet(run.folder / "decisions.parquet")
         key = quote(connection.execute(f"describe from {features}").fetchall()[0][0])
         [(total,)] = connection.execute(f"select count(*) from {features}").fetchall()
         for name, segment in run.book.model.segments.items():

@@ -28,6 +28,7 @@ from sqlalchemy import select
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, NextbestError, Problem, StoreError, UsageError
 from nextbest.intake.files import find, source_of, to_utf8
+from nextbest.intake.scan import parquet
 from nextbest.plan import staging
 from nextbest.plan.stage import quote
 from nextbest.playbook.bind import bound
@@ -341,5 +342,5 @@ def usual_of(run: Run) -> dict[str, float | None]:
         return {}
     with duckdb.connect() as connection:
         listed = ", ".join(f'"{name}"' for name in names)
-        row = connection.execute(f"select {listed} from read_parquet(?) limit 1", [str(run.folder / "features.parquet")]).fetchone()
+        row = connection.execute(f"select {listed} from {parquet(run.folder / 'features.parquet')} limit 1").fetchone()
     return dict(zip(names, row, strict=True)) if row else {}

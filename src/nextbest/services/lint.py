@@ -56,9 +56,8 @@ def lint(
     header, rows = read_texts(path)
     wanted = [column] if column else [name for name in COLUMNS if name in header]
     if not wanted or wanted[0] not in header:
-        raise DataError(
-            [Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", f"name it with --column; there are {', '.join(header)}")]
-        )
+        fix = f"name it with --column; the first line must name the columns, and has {len(header)}"
+        raise DataError([Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", fix)])
     texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
     failed = failed_of(texts, playbook, voice, channel)
     # The finder says what a rule means in the language of the texts.

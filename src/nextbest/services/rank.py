@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.scan import parquet
 from nextbest.models.base import Model, Pairs, make
 from nextbest.models.reasons import reasons
-from nextbest.plan.stage import quote, text
+from nextbest.plan.stage import quote
 from nextbest.services.answers import Answers, read_answers
 from nextbest.services.model_files import Card, fits, read_card, read_model
 from nextbest.services.progress import Progress, silent
@@ -112,7 +113,7 @@ class _Ranked:
         by = "row_number() over (partition by customer order by score desc, product)"
         self.answers.engine.execute(
             f"create or replace view ranked as select customer, product, score, {by} as rank, * exclude (customer, product, score) "
-            f"from read_parquet({text(str(path))})"
+            f"from {parquet(path)}"
         )
 
     def _scored(self, batch: Pairs, codes: list[pa.Field]) -> pa.Table:

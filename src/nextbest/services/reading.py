@@ -45,6 +45,7 @@ class Reading:
     id_type: str = "varchar"
     remembered: tuple[str, ...] = ()
     others: Mapping[str, Source] = field(default_factory=dict)
+    _unsplit: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.engine.create(Stage("rejects", "one row that was left out or is odd", _REJECTS))
@@ -91,7 +92,7 @@ class Reading:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows stream
             # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
-            what = f"the files cannot be read together ({type(error).__name__}): one is damaged, or of another kind than the others"
+            what = f"the files cannot be read ({type(error).__name__}): one is damaged, ends its lines in two ways, or is of another kind"
             raise DataError([Problem(name, what, "export them again, all as UTF-8 CSV or all as Parquet")]) from error
 
     def _stage(self, name: str, staged: str, rows: str) -> None:
@@ -114,6 +115,8 @@ class Reading:
         if self.found.of(name) or not self.sources[name].made_of:  # else they are told when the rows themselves are read
             self._malformed(name)
         self.tell(name, rows, read, self._counted(staged))
+        if self.none_kept(name):
+            self.nothing_left(name)
 
     def activity_table(self, name: str) -> str:
         """Make an activity table to be asked; returns a SELECT of its rows with what is only for rejects.
@@ -145,7 +148,11 @@ class Reading:
         if doubled:
             self._reject(name, staging.doubles(self.sources[name], rows))
         drop_malformed(self.engine)  # the same ones, met again
-        self.counts[name] = {"read": read, "kept": read - rejected}
+        self.counts[name] = {"read": read + self._unsplit.get(name, 0), "kept": read - rejected}
+
+    def none_kept(self, name: str) -> bool:
+        """Whether a table has rows and none can be used."""
+        return bool(self.counts[name]["read"]) and not self.counts[name]["kept"]
 
     def nothing_left(self, name: str) -> None:
         """Of a table no row can be used. Raises DataError."""
@@ -232,6 +239,7 @@ class Reading:
         if count:
             self._add_rejects(part)
             self._problem(name, "malformed_row", count)
+            self._unsplit[name] = count
         drop_malformed(self.engine)
 
     def _check_quotes(self) -> None:

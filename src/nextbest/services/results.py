@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import duckdb
 
+from nextbest.intake.scan import parquet
 from nextbest.plan.stage import quote, text
 from nextbest.run import Run
 from nextbest.services.left_out import NOBODY, LeftOut, kept
@@ -142,7 +143,7 @@ def _key(run: Run) -> str:
 
 
 def _table(run: Run, name: str) -> str:
-    return f"read_parquet({text(str(run.folder / f'{name}.parquet'))})"
+    return parquet(run.folder / f"{name}.parquet")
 
 
 def _connected() -> duckdb.DuckDBPyConnection:

@@ -9,6 +9,8 @@ import duckdb
 import pandas as pd
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.files import read_texts
+from nextbest.intake.scan import parquet
 from nextbest.messages.lint import AGREEMENT, DIMENSIONS, LENGTH
 from nextbest.playbook.load import load
 from nextbest.run import Run
@@ -22,13 +24,18 @@ NUMBER = re.compile(r"\d[\d\u00a0]*(?:[.,]\d+)*")
 
 @dataclass(frozen=True)
 class Score:
-    """Averages over the customers of the reference, and a table with one row per customer."""
+    """Averages over the customers of the reference, and a table with one row per customer.
+
+    `unknown_customers`: how many of them the run does not know; `unknown_products`: products that no offer is called.
+    """
 
     customers: int
     first_right: int
     product: float
     message: float
     per_customer: pd.DataFrame
+    unknown_customers: int = 0
+    unknown_products: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -44,23 +51,25 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
     run, path = Run(Path(out)), Path(reference)
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV with client_code,product")])
-    try:
-        wanted = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False)
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError):
-        raise DataError([Problem(path.name, "not a UTF-8 CSV file", "save it as CSV (UTF-8) with client_code,product")]) from None
+    header, written = read_texts(path)
+    wanted = pd.DataFrame([dict(zip(header, row, strict=False)) for row in written], columns=header, dtype=str)
     if not {"client_code", "product"} <= set(wanted.columns):
         raise DataError([Problem(path.name, "needs the columns client_code and product", "rename them")])
-    wanted = wanted.dropna(subset=["client_code", "product"]).drop_duplicates("client_code")
+    wanted = wanted[["client_code", "product"]].fillna("").apply(lambda column: column.str.split().str.join(" "))
+    wanted = wanted[(wanted != "").all(axis=1)].drop_duplicates("client_code")
+    decisions = parquet(run.folder / "decisions.parquet")
     with duckdb.connect() as connection:
         connection.register("wanted", wanted)
         rows = connection.execute(
-            """select w.client_code, w.product, d.rank, m.message, m.language, m.facts
+            f"""select w.client_code, w.product, d.rank, m.message, m.language, m.facts
             from wanted as w
-            left join read_parquet(?) as d on cast(d.client_code as varchar) = trim(w.client_code) and d.product = trim(w.product)
-            left join read_parquet(?) as m on cast(m.client_code as varchar) = trim(w.client_code)
-            order by try_cast(w.client_code as bigint), w.client_code""",
-            [str(run.folder / "decisions.parquet"), str(run.folder / "messages.parquet")],
+            left join {decisions} as d
+              on cast(d.client_code as varchar) = w.client_code and d.product = w.product
+            left join {parquet(run.folder / "messages.parquet")} as m
+              on cast(m.client_code as varchar) = w.client_code
+            order by try_cast(w.client_code as bigint), w.client_code"""
         ).fetchall()
+        decided = {code for (code,) in connection.execute(f"select distinct cast(client_code as varchar) from {decisions}").fetchall()}
     playbook = run.folder / "playbook"
     model = load(playbook).model
     channel = model.business.channel
@@ -83,6 +92,8 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
         product=float(table["product"].mean()) if len(table) else 0.0,
         message=float(table["message"].mean()) if len(table) else 0.0,
         per_customer=table,
+        unknown_customers=int((~wanted["client_code"].isin(decided)).sum()),
+        unknown_products=tuple(sorted(set(wanted["product"]) - {name for offer in model.offers.values() for name in offer.name.values()})),
     )
 
 

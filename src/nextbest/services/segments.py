@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from nextbest.errors import Problem, UsageError
+from nextbest.intake.scan import parquet
 from nextbest.measure import segments as measure
 from nextbest.measure.experiments import detectable
 from nextbest.measure.ranking import Figure
@@ -137,7 +138,7 @@ class _Bench:
 
     def made(self) -> Segments:
         key = quote(self.book.code)
-        files = {name: f"read_parquet({text(str(self.run.folder / name) + '.parquet')})" for name in ("features", "decisions", "messages")}
+        files = {name: parquet(self.run.folder / f"{name}.parquet") for name in ("features", "decisions", "messages")}
         sent = (  # not always the offer of rank 1: the contact policy may let it rest
             f"select {key}, d.offer as sent_offer, d.product as sent_product, d.expected_profit from {files['decisions']} as d "
             f"join {files['messages']} as m using ({key}) where d.offer = m.offer and m.withheld is null"

@@ -101,7 +101,7 @@ class Summing:
             if len(doubled):
                 self.engine.load("doubled", pa.table({"row_hash": doubled}))
             self.reading.tell(name, self.rows[name], read, problems, doubled=len(doubled) > 0)
-            if read and self.reading.counts[name]["kept"] == 0:
+            if self.reading.none_kept(name):
                 self.reading.nothing_left(name)
 
     def _turns(self) -> list[Turn]:

@@ -1,0 +1,62 @@
+"""What a playbook's entries must have beside their own types: columns that tables need, forms of words, every language."""
+
+from collections.abc import Callable, Iterator
+
+from nextbest.playbook.load import Place
+from nextbest.playbook.model import Playbook
+
+Say = Callable[..., None]
+"""Takes what is wrong, how to mend it, and the path of the entry."""
+
+
+def check_shape(model: Playbook, say: Say) -> None:
+    """Tell all that is missing."""
+    _tables(model, say)
+    _words(model, say)
+    for path, texts in _texts(model):
+        for language in model.business.languages:
+            if language not in texts:
+                say(f"no text in {language}", "add one", *path)
+
+
+def _tables(model: Playbook, say: Say) -> None:
+    business = model.business
+    for name, source in business.sources.items():
+        path = ("business", "sources", name, "columns")
+        if not source.code:
+            say("no column is of type id", "say of one that it holds the customer's code: {type: id, …}", *path)
+        if name == business.customers:
+            continue
+        if "amount" not in source.columns or source.columns["amount"].type != "money":
+            fix = "call it amount, of type money, and the header of your files in its `names`"
+            say("an activity table needs a column 'amount' of type money", fix, *path)
+        if "date" in source.columns and source.columns["date"].type != "date":
+            say("the column 'date' is of type date", "write {type: date, …}", *path, "date")
+
+
+def _words(model: Playbook, say: Say) -> None:
+    for language, voice in model.voices.items():
+        wanted = len(voice.plural_patterns)
+        for word, forms in voice.words.items():
+            if len(forms) != wanted:
+                say(f"'{word}' has {len(forms)} forms, {language} has {wanted}", "write all of them", "voices", language, "words", word)
+
+
+def _texts(model: Playbook) -> Iterator[tuple[Place, dict[str, str]]]:
+    """What is said of the playbook's entries to whoever reads a decision: path, and language → text."""
+    for name, measure in model.features.measures.items():
+        yield ("features", "measures", name, "meaning"), measure.meaning
+    for name, signal in model.signals.items():
+        yield ("signals", name, "meaning"), signal.meaning
+    for name, segment in model.segments.items():
+        yield ("segments", name, "meaning"), segment.meaning
+    for offer in model.offers.values():
+        path = ("offers", offer.id)
+        yield (*path, "name"), offer.name
+        for kind, rules in (("eligible", offer.eligible), ("suitable", offer.suitable)):
+            for name, rule in rules.items():
+                yield (*path, kind, name, "else"), rule.reason
+        for name, term in offer.benefit.terms.items():
+            yield (*path, "benefit", "terms", name, "meaning"), term.meaning
+        if offer.benefit.today:
+            yield (*path, "benefit", "today", "meaning"), offer.benefit.today.meaning
