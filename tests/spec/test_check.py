@@ -52,7 +52,7 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("offers/gold-bars.yaml", "{greet}{month} вы купили золота", "{greet}вы купили золота", "does not say so"),
         ("offers/gold-bars.yaml", "{bought_lm}", "{bougth_lm}", "unknown fact"),
         ("offers/gold-bars.yaml", "benefit: 4000", "benefit: 4001", "expected 4001"),
-        ("offers/investments.yaml", "as: operation", "as: opera", "unknown form"),
+        ("offers/multicurrency-deposit.yaml", "as: operation", "as: opera", "unknown form"),
         ("offers/gold-bars.yaml", "age >= p.adult_age", "name + 1 > 2", "gold-bars.yaml:7"),
         ("signals.yaml", "expect: {strength: 0}", "expect: {strength: 1}", "expected 1"),
         ("features.yaml", 'value: "outgoings - inflow"', 'value: "cash_gap - inflow"', "circle"),
