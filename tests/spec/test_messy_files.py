@@ -246,15 +246,42 @@ def test_a_table_may_stand_in_parts_in_a_folder_and_what_is_not_read_is_named(ba
     table = pd.read_csv(StringIO(TRANSACTIONS))
     table.to_parquet(parts / "part-00000.snappy.parquet")
     table.assign(amount=500.0).to_parquet(parts / "month=8" / "part-00001.parquet")
-    for name in ("_SUCCESS", ".part-00000.crc"):
+    (parts / "_temporary").mkdir()
+    table.assign(amount=9.0).to_parquet(parts / "_temporary" / "part-00002.parquet")
+    for name in ("_SUCCESS", ".part-00000.crc", "part-00003"):
         (parts / name).touch()
+    for name in ("transactions_backup", "old_transactions"):
+        (data / name).mkdir()
+        table.to_parquet(data / name / "part-00000.parquet")
     (data / "transactions_09.xlsx").write_bytes(b"PK")
     (data / "old").mkdir()
     run = bank.decide()
     assert spent(run) == 3000.0
-    assert run.record["data"]["unused_files"] == ["old/", "transactions_09.xlsx"]
+    assert run.record["data"]["unused_files"] == [
+        "old/", "old_transactions/", "transactions.parquet/part-00003", "transactions_09.xlsx", "transactions_backup/",
+    ]  # fmt: skip
     explicit = nextbest.decide(data, as_of="2025-08-31", out=bank.folder / "out", tables={"transactions": parts})
     assert spent(explicit) == 3000.0
+
+
+def test_a_folder_beside_the_file_is_not_read_too(bank: Bank):
+    data = bank.write()
+    (data / "transactions").mkdir()
+    (data / "transactions" / "part.csv").write_text(TRANSACTIONS.replace("2500", "9"))
+    run = bank.decide()
+    assert spent(run) == 2500.0 and run.record["data"]["unused_files"] == ["transactions/"]
+
+
+@pytest.mark.parametrize("column", ["currency", "category"])
+def test_a_column_that_only_a_folder_names_is_told(bank: Bank, column):
+    data = bank.write()
+    (data / "transactions.csv").unlink()
+    bank.tables["transactions.csv"] = None
+    part = data / "transactions" / f"{column}=USD"
+    part.mkdir(parents=True)
+    pd.read_csv(StringIO(TRANSACTIONS)).drop(columns=column).to_parquet(part / "part-00000.parquet")
+    with pytest.raises(DataError, match="names a column that the file lacks"):
+        bank.decide()
 
 
 def test_kazakh_names_in_the_code_page_of_windows(bank: Bank):

@@ -21,6 +21,7 @@ SCOPE = Scope(frozenset({"age", "balance"}), {"spend": ("Такси", "Отел�
         ("top_key(spend, 2)", {"spend[Такси]": 0.0, "spend[Отели]": 2.0}, None),
         ("age between 18 and 30 and not balance is null", {"age": 20, "balance": 1.0}, True),
         ("round(balance / 3, 1)", {"balance": 10.0}, 3.3),
+        ("case when age > 5 then '1' else 0 end", {"age": 9}, "1"),
     ],
 )
 def test_a_rule_has_a_value(rule, row, value):
@@ -55,6 +56,7 @@ def test_a_rule_has_a_value(rule, row, value):
         ("count(*) > 1", "", ""),
         ("age in (select 1)", "", ""),
         ("case when age > 30 then 'a' else 1 end", "'case' gives a number or text", "one kind"),
+        ("case when age > 30 then case when age > 40 then 1 end else 'a' end", "'case' gives a number or text", "one kind"),
         ("coalesce('a', p.adult_age)", "'coalesce' gives a number or text", "one kind"),
         ("greatest('a', (age > 1))", "'greatest' gives text or true or false", "one kind"),
     ],

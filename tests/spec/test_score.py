@@ -1,5 +1,7 @@
 """The case's own scale: 20 for the product by its place, 20 for the message by the linter."""
 
+import gzip
+
 import pandas as pd
 import pytest
 
@@ -38,7 +40,19 @@ def test_what_the_run_does_not_know_is_told(demo, tmp_path):
     assert result.per_customer.set_index("client_code").loc["1", "product"] == 20
 
 
+def test_a_reference_may_be_packed_begin_with_blank_lines_and_name_offers_in_any_language(demo, tmp_path):
+    decisions = demo.decisions
+    [offer] = decisions[(decisions.client_code == 1) & (decisions["rank"] == 1)].offer
+    name = demo.book.model.offers[offer].name["en"]
+    path = tmp_path / "reference.csv.gz"
+    path.write_bytes(gzip.compress(f"\n\nclient_code,product\n1,{name}\n".encode()))
+    assert nextbest.score(demo.folder, reference=path).product == 20
+
+
 def test_what_is_missing_is_said(demo, tmp_path):
+    (tmp_path / "twice.csv").write_text("client_code,product,product\n1,a,b\n")
+    with pytest.raises(DataError, match="once each"):
+        nextbest.score(demo.folder, reference=tmp_path / "twice.csv")
     with pytest.raises(UsageError):
         nextbest.score(demo.folder, reference=tmp_path / "none.csv")
     (tmp_path / "odd.csv").write_text("a\n1\n")

@@ -61,14 +61,14 @@ class DuckDBEngine:
     def _function(self, files: Sequence[TableFile]) -> str:
         first = files[0]
         paths = [file.path for file in files]
-        named = f", filename = {text(FILE_COLUMN)}"
+        named = f"filename = {text(FILE_COLUMN)}"
         if first.kind == "parquet":
-            return scan.parquet(*paths, more=named)
+            return scan.parquet(*paths, how=named)
         columns = ", ".join(f"{text(header)}: 'VARCHAR'" for header in _unnamed(first.headers))
         return scan.csv(
             *paths,
-            more=f", auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "
-            f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"'{named}, "
+            how=f"auto_detect = false, header = true, skip = {first.blank_lines}, columns = {{{columns}}}, "
+            f"delim = {text(first.delimiter)}, quote = '\"', escape = '\"', {named}, "
             f"compression = '{'gzip' if first.kind == 'csv.gz' else 'none'}', "
             f"store_rejects = true, rejects_table = '{MALFORMED}', rejects_scan = '{MALFORMED}_scan', rejects_limit = 0",
         )

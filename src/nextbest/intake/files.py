@@ -4,24 +4,22 @@ import codecs
 import csv
 import difflib
 import fnmatch
-import gzip
+import io
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import duckdb
-from charset_normalizer import from_bytes
 
 from nextbest.errors import DataError, Problem, UsageError
+from nextbest.intake.encoding import encoding_of, opened, refused
 from nextbest.intake.scan import parquet
 from nextbest.intake.table import TableFile
 from nextbest.playbook.sources import Source
 
 DELIMITERS = ",;\t|"
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
-CHUNK = 1 << 20
 SIGNATURES = {
     b"PK\x03\x04": ("an Excel or zip file", "save it as CSV (UTF-8) or Parquet"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "save it as CSV (UTF-8) or Parquet"),
@@ -30,8 +28,6 @@ SIGNATURES = {
     b"<!DO": ("a web page", "export the table as CSV or Parquet"),
     b"<htm": ("a web page", "export the table as CSV or Parquet"),
 }
-_KAZAKH = "ҚқҢңӘә".encode("kz1048")
-"""Letters in whose place cp1251 has some of Serbian and Macedonian."""
 _NO_COLUMN = "not a table of this kind: none of its columns is known"
 
 
@@ -101,23 +97,42 @@ def _assign(
     if problems:
         raise UsageError(problems)
     if data is not None:
-        for path in sorted(p for p in data.iterdir() if not p.name.startswith(".")):
-            owner, parts = _owner(path, sources), _parts(path)
-            if owner is None or not (parts or path.is_file()):
-                unused.append(path.name + ("/" if path.is_dir() else ""))
+        entries = sorted(path for path in data.iterdir() if not path.name.startswith("."))
+        for path in (path for path in entries if path.is_file()):
+            owner = _owner(path, sources)
+            if owner is None:
+                unused.append(path.name)
             elif owner not in tables:
-                paths[owner] += parts or [path]
-    return paths, unused
+                paths[owner].append(path)
+        for path in (path for path in entries if path.is_dir()):
+            owner = next((name for name, source in sources.items() if _holds(path, name, source)), None)
+            if owner is None or (paths[owner] and owner not in tables):  # beside a file it may be an earlier state of it
+                unused.append(f"{path.name}/")
+            elif owner not in tables:
+                paths[owner] = _parts(path)
+                unused += [part.relative_to(data).as_posix() for part in _visible(path) if part not in paths[owner]]
+    return paths, sorted(unused)
+
+
+def _holds(folder: Path, name: str, source: Source) -> bool:
+    """Whether a folder holds a table in parts: it is called as the table is, with nothing before or behind."""
+    called = {name, *(pattern.replace("*", "") for pattern in source.files)}
+    return folder.name.lower() in {stem + suffix for stem in called for suffix in ("", *SUFFIXES)} and bool(_parts(folder))
 
 
 def _parts(folder: Path) -> list[Path]:
     """The files of a table that stands in parts, as Spark writes it."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES) and p.name[0] not in "._")
+    return [path for path in _visible(folder) if path.name.lower().endswith(SUFFIXES)]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """All files below a folder, but what programs keep there for themselves: `_temporary`, `_delta_log`, `.crc`."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not any(part[0] in "._" for part in p.relative_to(folder).parts))
 
 
 def _owner(path: Path, sources: Mapping[str, Source]) -> str | None:
     name = path.name.lower()
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "" if path.is_dir() else None)
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), None)
     if suffix is None:
         return None
     stem = name.removesuffix(suffix)
@@ -141,24 +156,20 @@ def source_of(path: Path, sources: Mapping[str, Source]) -> str:
             problems += error.problems
     if not known:
         told = dict.fromkeys(problem for problem in problems if not problem.what.startswith(("column", _NO_COLUMN)))
-        raise DataError(list(told)) if told else _refuse(path, "its columns fit none of the tables", f"the tables: {', '.join(sources)}")
+        raise DataError(list(told)) if told else refused(path, "its columns fit none of the tables", f"the tables: {', '.join(sources)}")
     return max(known, key=lambda name: known[name])
-
-
-def _refuse(path: Path, what: str, fix: str = "") -> DataError:
-    return DataError([Problem(path.name, what, fix)])
 
 
 def _inspect(name: str, source: Source, path: Path) -> TableFile:
     if path.stat().st_size == 0:
-        raise _refuse(path, "the file is empty (0 bytes)", "export it again, or remove it")
+        raise refused(path, "the file is empty (0 bytes)", "export it again, or remove it")
     with path.open("rb") as file:
         head = file.read(4)
     if path.name.lower().endswith((".parquet", ".pq")) or head == b"PAR1":
         return _inspect_parquet(name, source, path)
     for signature, (what, fix) in SIGNATURES.items():
         if head.lower().startswith(signature.lower()):
-            raise _refuse(path, f"not a table: it is {what}", fix)
+            raise refused(path, f"not a table: it is {what}", fix)
     return _inspect_csv(name, source, path, zipped=head[:2] == b"\x1f\x8b")
 
 
@@ -167,27 +178,27 @@ def _inspect_parquet(name: str, source: Source, path: Path) -> TableFile:
         with duckdb.connect() as connection:
             described = connection.execute(f"describe from {parquet(path)}").fetchall()
     except duckdb.Error:
-        raise _refuse(path, "not a Parquet file, or damaged", "export it again") from None
+        raise refused(path, "not a Parquet file, or damaged", "export it again") from None
     headers, types = (tuple(str(row[place]) for row in described) for place in (0, 1))
     return TableFile(name, path, "parquet", _match(path, source, headers), headers, types)
 
 
 def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFile:
-    encoding = _encoding(path, zipped)
+    encoding = encoding_of(path, zipped)
     blank, first = 0, ""
     try:
-        with _open(path, zipped) as raw:
+        with opened(path, zipped) as raw:
             for line in codecs.getreader(encoding)(raw, "replace"):
                 if line.strip().strip("\ufeff"):
                     first = line
                     break
                 blank += 1
     except (OSError, EOFError):
-        raise _refuse(path, "the gzip file is damaged", "compress it again") from None
+        raise refused(path, "the gzip file is damaged", "compress it again") from None
     if not first:
-        raise _refuse(path, "the file holds no rows and no header", "export it again, or remove it")
+        raise refused(path, "the file holds no rows and no header", "export it again, or remove it")
     if "\0" in first:
-        raise _refuse(path, "not a table: binary content", "export the table as CSV (UTF-8) or Parquet")
+        raise refused(path, "not a table: binary content", "export the table as CSV (UTF-8) or Parquet")
     options = []
     for delimiter in DELIMITERS:
         headers = tuple(h.strip().strip("\ufeff") for h in next(csv.reader([first], delimiter=delimiter), []))
@@ -195,63 +206,9 @@ def _inspect_csv(name: str, source: Source, path: Path, zipped: bool) -> TableFi
     *_, delimiter, headers = max(options)
     named = [header.lower() for header in headers if header]
     if len(set(named)) != len(named):
-        raise _refuse(path, "a column name stands twice in the header", "rename one of the two")
+        raise refused(path, "a column name stands twice in the header", "rename one of the two")
     columns = _match(path, source, headers)
     return TableFile(name, path, "csv.gz" if zipped else "csv", columns, headers, delimiter=delimiter, encoding=encoding, blank_lines=blank)
-
-
-def _open(path: Path, zipped: bool) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb") if zipped else path.open("rb"))
-
-
-def _encoding(path: Path, zipped: bool) -> str:
-    """UTF-8 where every byte agrees, else a Cyrillic code page. Streams, so that size does not matter.
-
-    A file that is UTF-8 but for a few bytes is refused: a guess would turn every word of it into another.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    odd = bytearray()
-    bom = valid = False
-    try:
-        with _open(path, zipped) as file:
-            head = file.read(CHUNK)
-            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                return "utf-16"
-            bom = head.startswith(codecs.BOM_UTF8)
-        with _open(path, zipped) as file:
-            for number, line in enumerate(file, 1):
-                if line.isascii():
-                    continue
-                try:
-                    decoder.decode(line, final=True)
-                    valid = True
-                except UnicodeDecodeError:
-                    if valid:
-                        raise _refuse(path, f"line {number} is not UTF-8, and others are", "export the file again as UTF-8") from None
-                    odd += line
-                    if len(odd) > CHUNK:
-                        break
-    except (OSError, EOFError):
-        raise _refuse(path, "the gzip file is damaged", "compress it again") from None
-    if odd and valid:
-        raise _refuse(path, "some lines are UTF-8 and some are not", "export the file again as UTF-8")
-    if odd:
-        return _code_page(bytes(odd))
-    return "utf-8-sig" if bom else "utf-8"
-
-
-def _code_page(sample: bytes) -> str:
-    """cp1251 where it reads as Cyrillic words, its Kazakh sister where some letters are Kazakh; else what the library finds likeliest.
-
-    In cp1251 small letters are 0xE0–0xFF and capitals 0xC0–0xDF; in koi8-r the other way round.
-    """
-    high = [byte for byte in sample if byte >= 0x80]
-    small, capital = (sum(low <= byte < low + 0x20 for byte in high) for low in (0xE0, 0xC0))
-    kazakh = sum(byte in _KAZAKH for byte in high)
-    if small + capital + kazakh >= 0.8 * len(high) and capital <= 2 * small:
-        return "kz1048" if kazakh else "cp1251"
-    best = from_bytes(sample[:200_000], cp_isolation=["cp1251", "cp866", "koi8_r"]).best()
-    return best.encoding if best else "cp1251"
 
 
 def _known(source: Source, headers: Iterable[str]) -> dict[str, str]:
@@ -274,11 +231,15 @@ def _plain(header: str) -> str:
 
 def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, str]:
     known = _known(source, headers)
+    for folder in path.parts[:-1]:  # as data lakes write it
+        name, given, _ = folder.partition("=")
+        if given and _known(source, [name]).keys() - known.keys():
+            raise refused(path, f"the folder '{folder}' names a column that the file lacks", "export all columns into the files")
     missing = [name for name, column in source.columns.items() if column.required and name not in known]
     if not missing:
         return known
     if not known:
-        raise _refuse(path, _NO_COLUMN, f"its first line must name {', '.join(missing)}")
+        raise refused(path, _NO_COLUMN, f"its first line must name {', '.join(missing)}")
     free = [header for header in headers if header not in known.values()]
     problems = []
     for name in missing:
@@ -290,36 +251,20 @@ def _match(path: Path, source: Source, headers: tuple[str, ...]) -> dict[str, st
     raise DataError(problems)
 
 
-def to_utf8(file: TableFile, folder: Path) -> TableFile:
-    """The file itself where it is plain UTF-8, else a UTF-8 copy in `folder`, made in a stream."""
-    if file.kind == "parquet" or file.encoding == "utf-8":
-        return file
-    folder = folder / str(len(list(folder.iterdir())) if folder.exists() else 0)
-    folder.mkdir(parents=True)
-    copy = folder / file.path.name.removesuffix(".gz")
-    try:
-        with _open(file.path, file.kind == "csv.gz") as source, copy.open("w", encoding="utf-8", newline="") as target:
-            reader = codecs.getreader(file.encoding)(source)
-            while chunk := reader.read(CHUNK):
-                target.write(chunk)
-    except UnicodeDecodeError:
-        raise _refuse(file.path, f"neither UTF-8 nor {file.encoding}", "export the file again as UTF-8") from None
-    return replace(file, path=copy, kind="csv", encoding="utf-8")
-
-
 def read_texts(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a small CSV file of texts, in whatever encoding and delimiter. Raises DataError."""
     if path.stat().st_size == 0:
-        raise _refuse(path, "the file is empty (0 bytes)", "export it again")
+        raise refused(path, "the file is empty (0 bytes)", "export it again")
     csv.field_size_limit(1 << 26)
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
     try:
-        with path.open(encoding=_encoding(path, zipped=False), newline="") as file:
-            first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            file.seek(0)
-            header, *rows = csv.reader(file, delimiter=delimiter)
-    except (csv.Error, UnicodeDecodeError):
-        raise _refuse(path, "not a CSV file of texts", "save it as CSV (UTF-8)") from None
+        with io.TextIOWrapper(opened(path, zipped), encoding=encoding_of(path, zipped), newline="") as file:
+            content = file.read().lstrip("\ufeff\r\n")
+        delimiter = max(DELIMITERS, key=content.split("\n", 1)[0].count)
+        header, *rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError, EOFError):
+        raise refused(path, "not a CSV file of texts", "save it as CSV (UTF-8)") from None
     width = len(header)
     # An unquoted delimiter in the last column cuts a text in two: what hangs over belongs to it.
     whole = [[*row[: width - 1], delimiter.join(row[width - 1 :])] if len(row) > width else row for row in rows]

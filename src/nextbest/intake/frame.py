@@ -23,8 +23,8 @@ def read_frame(path: Path, kinds: Mapping[str, type] | None = None) -> pd.DataFr
 
 
 def scan(path: Path) -> str:
-    """SQL: the file's rows. A CSV's values stay text: a code 007 is not 7."""
-    return parquet(path) if path.suffix in PARQUET else csv(path, more=", all_varchar = true")
+    """SQL: the file's rows."""
+    return parquet(path) if path.suffix in PARQUET else csv(path, how="all_varchar = true")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:

@@ -29,7 +29,7 @@ GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 LARGEST = 1 << 53
 """From here on a double does not tell a number from the next; whatever is as large is no number of anybody's."""
 
-_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸]|(?i:kzt|тг|тенге)"
+_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
 
 
 def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
@@ -76,7 +76,8 @@ def _from_native(column: SourceColumn, raw: str, native: str) -> str:
     if column.type in ("integer", "number", "money") and native.startswith(("BOOLEAN", "DATE", "TIME")):
         return f"cast(null as {kinds[column.type]})"
     if column.type == "date" and _is_number(native):  # 20250831
-        return parsed(column, f"cast(try_cast({raw} as bigint) as varchar)", None)
+        day = f"case when {raw} = floor({raw}) and {raw} >= 10000101 then cast(try_cast({raw} as bigint) as varchar) end"
+        return parsed(column, day, None)
     if column.type == "flag" and _is_number(native):  # a 2 is no yes
         return f"case when {raw} = 1 then true when {raw} = 0 then false end"
     if column.type in kinds:

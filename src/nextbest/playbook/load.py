@@ -138,10 +138,9 @@ class _Reader:
             self.files[name] = path.read_bytes()
             _put(own, key, _read(self.files[name], name, key, places, self.problems))
         self.problems += [
-            Problem(prefix + path.relative_to(folder).as_posix(), "nothing reads this file", f"put it into {name}/, as {path.stem}.yaml")
+            Problem(prefix + path.relative_to(folder).as_posix(), "nothing reads this file", f"call it {path.stem}.yaml")
             for name in FOLDERS.values()
-            for path in sorted((folder / name).rglob("*.y*ml"))
-            if path.suffix in (".yaml", ".yml") and prefix + path.relative_to(folder).as_posix() not in self.files
+            for path in sorted((folder / name).glob("[!.]*.yml"))
         ]
         business = own.get("business")
         declared = business.get("base") if isinstance(business, dict) else None

@@ -1,4 +1,4 @@
-"""What a playbook's entries must have beside their own types: columns that tables need, forms of words, every language."""
+"""What a playbook's entries must have beside their own types: columns that tables need, forms of words, each language."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,13 +10,15 @@ Say = Callable[..., None]
 
 
 def check_shape(model: Playbook, say: Say) -> None:
-    """Tell all that is missing."""
+    """Tell the columns and forms of words that are missing."""
     _tables(model, say)
     _words(model, say)
+
+
+def missing_texts(model: Playbook) -> Iterator[tuple[Place, str]]:
+    """Path and language of each text that is missing, of what is said to whoever reads a decision."""
     for path, texts in _texts(model):
-        for language in model.business.languages:
-            if language not in texts:
-                say(f"no text in {language}", "add one", *path)
+        yield from ((path, language) for language in model.business.languages if language not in texts)
 
 
 def _tables(model: Playbook, say: Say) -> None:
@@ -27,7 +29,7 @@ def _tables(model: Playbook, say: Say) -> None:
             say("no column is of type id", "say of one that it holds the customer's code: {type: id, …}", *path)
         if name == business.customers:
             continue
-        if "amount" not in source.columns or source.columns["amount"].type != "money":
+        if "amount" not in source.columns or source.columns["amount"].type not in ("money", "number", "integer"):
             fix = "call it amount, of type money, and the header of your files in its `names`"
             say("an activity table needs a column 'amount' of type money", fix, *path)
         if "date" in source.columns and source.columns["date"].type != "date":
@@ -43,7 +45,11 @@ def _words(model: Playbook, say: Say) -> None:
 
 
 def _texts(model: Playbook) -> Iterator[tuple[Place, dict[str, str]]]:
-    """What is said of the playbook's entries to whoever reads a decision: path, and language → text."""
+    """Path, and language → text."""
+    for name, feature in model.features.features.items():
+        yield ("features", "features", name, "meaning"), feature.meaning
+    for name, usual in model.features.population.items():
+        yield ("features", "population", name, "meaning"), usual.meaning
     for name, measure in model.features.measures.items():
         yield ("features", "measures", name, "meaning"), measure.meaning
     for name, signal in model.signals.items():

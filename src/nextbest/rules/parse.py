@@ -144,35 +144,36 @@ def bind(text: str, scope: Scope) -> Rule:
 def _check_kinds(tree: exp.Expr) -> None:
     """Of several values none is text where another is not: an engine would find out at the first customer who gets the other."""
     for node in tree.walk():
-        values: list[exp.Expr | None] = []
-        if isinstance(node, exp.Case):
-            values = _branches(node)
-        elif isinstance(node, exp.Anonymous) and node.name.lower() in ("coalesce", "least", "greatest"):
-            values = list(node.expressions)
-        kinds = {kind for value in values if (kind := _kind(value))}
+        kinds = _kinds(node)
         if len(kinds) > 1 and "text" in kinds:
             called = "case" if isinstance(node, exp.Case) else node.name.lower()
             raise RuleError(f"'{called}' gives {' or '.join(sorted(kinds))}", "give values of one kind")
 
 
-def _kind(node: exp.Expr | None) -> str | None:
-    """What kind of value an expression surely gives, None where its columns say."""
+def _kinds(node: exp.Expr | None) -> set[str]:
+    """The kinds of value that an expression surely may give; a column may be of any."""
     match node:
         case exp.Paren():
-            return _kind(node.this)
+            return _kinds(node.this)
         case exp.Literal():
-            return "text" if node.is_string else "a number"
+            return {"a number"} if not node.is_string else set() if _reads_as_number(node.name) else {"text"}
         case exp.Add() | exp.Sub() | exp.Mul() | exp.Div() | exp.Mod() | exp.Neg():
-            return "a number"
+            return {"a number"}
         case exp.Boolean() | exp.Predicate() | exp.And() | exp.Or() | exp.Not():
-            return "true or false"
+            return {"true or false"}
         case exp.Case():
-            return next((kind for branch in _branches(node) if (kind := _kind(branch))), None)
-    return None
+            return set[str]().union(*map(_kinds, (*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default"))))
+        case exp.Anonymous() if node.name.lower() in ("coalesce", "least", "greatest"):
+            return set[str]().union(*map(_kinds, node.expressions))
+    return set()
 
 
-def _branches(node: exp.Case) -> list[exp.Expr | None]:
-    return [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _resolve(node: exp.Expr, scope: Scope) -> exp.Expr:

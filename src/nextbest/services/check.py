@@ -26,6 +26,7 @@ from nextbest.playbook.bind import UNKNOWN, Bound, BoundOffer, bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning, bound_purchase_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
+from nextbest.playbook.shape import missing_texts
 from nextbest.playbook.sources import SourceColumn
 from nextbest.rules.parse import Rule
 from nextbest.rules.render import sql
@@ -76,7 +77,7 @@ class _Unwritable(Problem):
 
 
 def _shapes(book: Bound) -> list[Problem]:
-    """Entries that depend on one another: words for periods, lengths, names that only one offer has."""
+    """Entries that depend on one another: words for periods, lengths, each language, names that only one offer has."""
     problems: list[Problem] = []
     model, where = book.model, book.loaded.where
     for language, voice in model.voices.items():
@@ -86,9 +87,12 @@ def _shapes(book: Bound) -> list[Problem]:
     for name, channel in model.channels.items():
         if channel.length[0] > channel.length[1]:
             problems.append(Problem(where("channels", name, "length"), "the fewest characters are more than the most", "swap them"))
+    for path, language in missing_texts(model):
+        kind = _Unwritable if path[-1] == "name" else Problem
+        problems.append(kind(where(*path), f"no text in {language}", "add one"))
     seen: dict[str, str] = {}
     for name, offer in model.offers.items():
-        shown = offer.name[model.business.languages[0]]
+        shown = offer.name.get(model.business.languages[0], name)
         if shown in seen:
             problems.append(Problem(where("offers", name, "name"), f"'{shown}' is also the name of {seen[shown]}", "name one otherwise"))
         seen[shown] = name

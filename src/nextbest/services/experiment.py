@@ -129,7 +129,7 @@ def _sums(path: Path, arm: str, outcome: str | None, covariate: str | None, segm
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV or Parquet file")])
     # With an offset DuckDB 2 reads a column as what it is, true or false, before it is cast: without, it reads a number at once, and fails.
-    scan = parquet(path) if path.suffix in PARQUET else f"(from {csv(path, more='')} offset 0)"
+    scan = parquet(path) if path.suffix in PARQUET else f"(from {csv(path, how='')} offset 0)"
     with duckdb.connect() as connection:
         try:
             columns = {str(row[0]) for row in connection.execute(f"describe select * from {scan}").fetchall()}

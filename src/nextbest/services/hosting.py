@@ -27,7 +27,8 @@ from sqlalchemy import select
 
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import DataError, NextbestError, Problem, StoreError, UsageError
-from nextbest.intake.files import find, source_of, to_utf8
+from nextbest.intake.encoding import to_utf8
+from nextbest.intake.files import find, source_of
 from nextbest.intake.scan import parquet
 from nextbest.plan import staging
 from nextbest.plan.stage import quote

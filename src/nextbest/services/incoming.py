@@ -8,7 +8,8 @@ import duckdb
 
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.files import find, to_utf8
+from nextbest.intake.encoding import to_utf8
+from nextbest.intake.files import find
 from nextbest.plan import staging
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.contact import known_zone

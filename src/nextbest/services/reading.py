@@ -13,7 +13,8 @@ import pyarrow as pa
 from nextbest.engines.base import Engine
 from nextbest.engines.duckdb import MALFORMED, DuckDBEngine
 from nextbest.errors import DataError, Problem, UsageError
-from nextbest.intake.files import Found, to_utf8
+from nextbest.intake.encoding import to_utf8
+from nextbest.intake.files import Found
 from nextbest.plan import staging
 from nextbest.plan.cell import parsed
 from nextbest.plan.stage import Stage, quote, text

@@ -52,11 +52,15 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV with client_code,product")])
     header, written = read_texts(path)
-    wanted = pd.DataFrame([dict(zip(header, row, strict=False)) for row in written], columns=header, dtype=str)
-    if not {"client_code", "product"} <= set(wanted.columns):
-        raise DataError([Problem(path.name, "needs the columns client_code and product", "rename them")])
-    wanted = wanted[["client_code", "product"]].fillna("").apply(lambda column: column.str.split().str.join(" "))
+    if not {"client_code", "product"} <= set(header) or len(set(header)) < len(header):
+        raise DataError([Problem(path.name, "needs the columns client_code and product, once each", "rename them")])
+    playbook = run.folder / "playbook"
+    model = load(playbook).model
+    offers = {name: offer.id for offer in model.offers.values() for name in offer.name.values()}
+    wanted = pd.DataFrame([row + [""] * (len(header) - len(row)) for row in written], columns=header, dtype=str)
+    wanted = wanted[["client_code", "product"]].apply(lambda column: column.str.split().str.join(" "))
     wanted = wanted[(wanted != "").all(axis=1)].drop_duplicates("client_code")
+    wanted["offer"] = wanted["product"].map(offers)
     decisions = parquet(run.folder / "decisions.parquet")
     with duckdb.connect() as connection:
         connection.register("wanted", wanted)
@@ -64,14 +68,12 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
             f"""select w.client_code, w.product, d.rank, m.message, m.language, m.facts
             from wanted as w
             left join {decisions} as d
-              on cast(d.client_code as varchar) = w.client_code and d.product = w.product
+              on cast(d.client_code as varchar) = w.client_code and d.offer = w.offer
             left join {parquet(run.folder / "messages.parquet")} as m
               on cast(m.client_code as varchar) = w.client_code
             order by try_cast(w.client_code as bigint), w.client_code"""
         ).fetchall()
         decided = {code for (code,) in connection.execute(f"select distinct cast(client_code as varchar) from {decisions}").fetchall()}
-    playbook = run.folder / "playbook"
-    model = load(playbook).model
     channel = model.business.channel
     results = []
     for language in dict.fromkeys(row[4] or model.business.languages[0] for row in rows):
@@ -93,7 +95,7 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
         message=float(table["message"].mean()) if len(table) else 0.0,
         per_customer=table,
         unknown_customers=int((~wanted["client_code"].isin(decided)).sum()),
-        unknown_products=tuple(sorted(set(wanted["product"]) - {name for offer in model.offers.values() for name in offer.name.values()})),
+        unknown_products=tuple(sorted(set(wanted["product"]) - offers.keys())),
     )
 
 
