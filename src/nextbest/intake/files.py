@@ -47,7 +47,7 @@ class Found:
 def find(
     data: Path | None, tables: Mapping[str, Iterable[Path]] | None, sources: Mapping[str, Source], optional: Collection[str] = ()
 ) -> Found:
-    """The files of each source, from a folder, from explicit paths, or both. A folder called like a table holds its parts.
+    """The files of each source, from a folder, from explicit paths, or both. A folder called as a table is holds its parts.
 
     Raises UsageError where the folder or a path is none, DataError for what is wrong with files; with all problems.
     `tables`: None where no path can be given. A source that is `optional` may have no file.

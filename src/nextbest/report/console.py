@@ -52,7 +52,7 @@ def summary(run: Run, rows: int = 8) -> RenderableType:
     else:
         parts.append(f"Recorded in {escape(record['workspace']['name'])} as run {record['workspace']['run_id']}.")
     if unread := record["data"]["unused_files"]:
-        parts.append(f"Not read, since they are called like no table: {escape(', '.join(unread))}.")
+        parts.append(f"Not read as tables: {escape(', '.join(unread))}.")
     if record["problems"]:
         parts.append(_problems(record["problems"]))
     return Group(*parts)
