@@ -45,7 +45,7 @@ def test_a_reference_may_be_packed_begin_with_blank_lines_and_name_offers_in_any
     [offer] = decisions[(decisions.client_code == 1) & (decisions["rank"] == 1)].offer
     name = demo.book.model.offers[offer].name["en"]
     path = tmp_path / "reference.csv.gz"
-    path.write_bytes(gzip.compress(f"\n\nclient_code,product\n1,{name}\n".encode()))
+    path.write_bytes(gzip.compress(f"\n\nclient_code,product,,\n1,{name},,\n".encode()))
     assert nextbest.score(demo.folder, reference=path).product == 20
 
 

@@ -52,7 +52,7 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
     if not path.is_file():
         raise UsageError([Problem(str(path), "the file does not exist", "name a CSV with client_code,product")])
     header, written = read_texts(path)
-    if not {"client_code", "product"} <= set(header) or len(set(header)) < len(header):
+    if any(header.count(name) != 1 for name in ("client_code", "product")):
         raise DataError([Problem(path.name, "needs the columns client_code and product, once each", "rename them")])
     playbook = run.folder / "playbook"
     model = load(playbook).model
@@ -73,7 +73,8 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
               on cast(m.client_code as varchar) = w.client_code
             order by try_cast(w.client_code as bigint), w.client_code"""
         ).fetchall()
-        decided = {code for (code,) in connection.execute(f"select distinct cast(client_code as varchar) from {decisions}").fetchall()}
+        known = f"select cast(client_code as varchar) from {decisions}"
+        [(unknown,)] = connection.execute(f"select count(*) from wanted where client_code not in ({known})").fetchall()
     channel = model.business.channel
     results = []
     for language in dict.fromkeys(row[4] or model.business.languages[0] for row in rows):
@@ -94,7 +95,7 @@ def score(out: str | Path, *, reference: str | Path) -> Score:
         product=float(table["product"].mean()) if len(table) else 0.0,
         message=float(table["message"].mean()) if len(table) else 0.0,
         per_customer=table,
-        unknown_customers=int((~wanted["client_code"].isin(decided)).sum()),
+        unknown_customers=unknown,
         unknown_products=tuple(sorted(set(wanted["product"]) - offers.keys())),
     )
 
