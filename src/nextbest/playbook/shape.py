@@ -1,12 +1,10 @@
 """What a playbook's entries must have beside their own types: columns that tables need, forms of words, each language."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from nextbest.playbook.load import Place
 from nextbest.playbook.model import Playbook
-
-Say = Callable[..., None]
-"""Takes what is wrong, how to mend it, and the path of the entry."""
+from nextbest.playbook.naming import Say
 
 
 def check_shape(model: Playbook, say: Say) -> None:
