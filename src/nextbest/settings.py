@@ -13,7 +13,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NEXTBEST_")
 
-    memory_limit: str = "4GB"
+    memory_limit: str = "5GB"
     threads: int | None = Field(None, ge=1)
     temp_folder: str | None = None
 

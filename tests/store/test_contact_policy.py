@@ -142,6 +142,19 @@ def test_a_suppression_has_an_end_ahead_and_a_scope_that_fits(town):
 
 
 @one_store
+def test_each_decision_says_what_rests_for_its_own_customer(town):
+    for code in range(1, 9):
+        town.client(code)
+    for code, offer in ((2, "travel-card"), (5, "investments"), (7, "travel-card")):
+        nb.suppress_customer(code, date(2030, 1, 1), scope="offer", what=offer, workspace=town.place)
+    decisions = town.decide("2029-12-03T12:00").decisions
+    assert decisions.client_code.is_monotonic_increasing
+    rests = decisions[decisions.held_by.notna()]
+    assert set(rests.held_by) == {"suppressed"}
+    assert list(zip(rests.client_code, rests.offer, strict=True)) == [(2, "travel-card"), (5, "investments"), (7, "travel-card")]
+
+
+@one_store
 def test_below_the_minimum_there_is_no_offer_and_it_says_so(town):
     town.client(1).edit(
         "params.yaml",

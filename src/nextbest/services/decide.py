@@ -6,6 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -128,7 +129,8 @@ class _Batch:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.found, self.temp = self.reading.found, self.reading.temp
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
-        self.digests = [_digest(file.path) for file in self.found.files]
+        with ThreadPoolExecutor() as pool:
+            self.digests = list(pool.map(_digest, (file.path for file in self.found.files)))
         together = hashlib.sha256("".join(self.digests).encode()).hexdigest()
         self.provenance = provenance(self.book, self.job.moment, together, self.seed, self.models)
         self.memory = self._memory()
