@@ -59,6 +59,13 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("voice/ru.yaml", 'bad: ["Ура! Вам карта!"]', 'bad: ["Ура!"]', "should fail"),
         ("voice/ru.yaml", "forbid: ['(?i)(^|[^\\p{L}])(круто", "forbid: ['(?i)((^|[^\\p{L}])(круто", "not RE2"),
         ("playbook.yaml", "fx_eur,", "fx_euro,", "unknown parameter"),
+        (
+            "playbook.yaml",
+            "signs: {KZT: [₸, тг, тг., тенге, KZT]}",
+            "signs: {USD: [$]}",
+            "an amount in 'USD' could not be told from one in 'KZT'",
+        ),
+        ("playbook.yaml", "USD: [$, USD]", "USD: [€]", "each sign is of one currency"),
         ("playbook.yaml", "      amount: {type: money", "      summa: {type: money", "needs a column 'amount' of type money"),
         ("playbook.yaml", "      date: {type: date", "      date: {type: text", "'date' is of type date"),
         ("playbook.yaml", "client_code: {type: id", "client_code: {type: text", "no column is of type id"),

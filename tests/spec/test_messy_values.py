@@ -206,6 +206,35 @@ def test_a_balance_that_cannot_be_read_is_not_zero(bank: Bank):
     assert loan.verdict == "ineligible"
 
 
+def test_the_sign_of_an_amount_says_its_currency_where_nothing_else_does(bank: Bank):
+    bank.tables["transactions.csv"] = "client_code,date,category,amount\n"
+    bank.add(
+        "transactions.csv",
+        "1,2025-08-10,Такси,$10",
+        "1,2025-08-11,Такси,10 usd",
+        "1,2025-08-12,Такси,2 490 тг.",
+        "1,2025-08-12,Отели,100 ₸",
+    )
+    run = bank.decide()
+    assert problems(run) == {}
+    assert spent(run) == pytest.approx(2490 + 20 * 539)
+    assert spent(run, "spend[Отели]") == 100
+
+
+def test_a_sign_that_is_not_the_currency_written_beside_it_makes_the_currency_unknown(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-10,Такси,$100,KZT", "1,2025-08-10,Такси,₸ 100,KZT", "1,2025-08-10,Такси,€100,")
+    run = bank.decide()
+    assert problems(run) == {("transactions", "unknown", "currency"): (1, True)}
+    assert spent(run) == pytest.approx(2500 + 100 + 100 * 627)
+    assert spent(run, "visits[Такси]") == 4
+
+
+def test_a_sign_that_nobody_knows_is_part_of_no_amount(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("150000", "$150000")  # balances are in tenge
+    bank.add("transactions.csv", "1,2025-08-10,Такси,£100,KZT")
+    assert problems(bank.decide()) == {("clients", "unreadable", "balance"): (1, True), ("transactions", "bad_amount", None): (1, False)}
+
+
 def test_rows_before_the_first_rate_are_reported(bank: Bank):
     bank.add("transactions.csv", "1,2025-05-20,Отели,100,EUR")
     bank.add("transfers.csv", "1,2025-06-05,p2p_out,out,100,KZT")

@@ -29,6 +29,14 @@ def test_a_fresh_decision_is_the_stored_one(ask, bank):
         assert fresh == stored, code
 
 
+def test_a_posted_amount_may_have_the_sign_of_its_currency(ask, bank):
+    def decided(**written):
+        tables = rows_of(bank, 7) | {"transactions": [{"date": "2025-08-10", "category": "Отели", **written}]}
+        return ask.post("/v1/playbooks/bank-kz/decisions", json={"tables": tables, "as_of": "2025-08-31"}).json()
+
+    assert decided(amount="$1 500") == decided(amount=1500, currency="USD") != decided(amount=1500)
+
+
 def test_the_reply_says_what_why_worth_how_much_and_in_which_words(ask):
     said = ask.get("/v1/playbooks/bank-kz/customers/7/decision").json()
     assert [offer["rank"] for offer in said["offers"]] == [1, 2, 3, 4]

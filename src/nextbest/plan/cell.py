@@ -1,5 +1,8 @@
 """Read one cell as a value of its column's type: SQL over the cell as it was written."""
 
+import re
+from collections.abc import Iterable
+
 from nextbest.plan.stage import text
 from nextbest.playbook.sources import SourceColumn
 
@@ -29,7 +32,7 @@ GROUPED = r"^[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 LARGEST = 1 << 53
 """From here on a double does not tell a number from the next; whatever is as large is no number of anybody's."""
 
-_SPACES = r"[\s\x{a0}\x{202f}\x{2009}'₸$€₽]|(?i:kzt|тг|тенге)"
+_SPACES = r"[\s\x{a0}\x{202f}\x{2009}']"
 
 
 def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
@@ -52,7 +55,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             number = _number(trimmed, column.thousands)
             return f"case when abs({number}) < {LARGEST} then {number} end"
         case "money":
-            return _amount(trimmed, column.thousands)
+            return _amount(trimmed, column)
         case "date":
             return _date(trimmed, MONTH_FIRST if column.month_first else DAY_FIRST)
         case "flag":
@@ -136,12 +139,24 @@ def _marked(value: str, thousands: str) -> str:
     return f"case when regexp_matches({value}, {text(pattern)}) then replace(replace({value}, '{thousands}', ''), '{decimal}', '.') end"
 
 
-def _amount(trimmed: str, thousands: str | None) -> str:
-    """Amounts with spaces, signs, a decimal comma or grouped thousands.
+def sign_of(column: SourceColumn, raw: str) -> str:
+    """SQL: the currency whose sign a cell of money as text has, null where it has none."""
+    branches = [f"when regexp_matches({raw}, {text(_any(signs))}) then {text(currency)}" for currency, signs in column.signs.items()]
+    return f"case {' '.join(branches)} end" if branches else "cast(null as varchar)"
+
+
+def _any(signs: Iterable[str]) -> str:
+    return f"(?i:{'|'.join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))})"
+
+
+def _amount(trimmed: str, column: SourceColumn) -> str:
+    """Amounts with spaces, signs of currencies, a decimal comma or grouped thousands.
 
     `1,234` and `1.234` are ambiguous and stay null, unless it is known what stands between thousands.
     """
-    bare = f"replace(regexp_replace({trimmed}, {text(_SPACES)}, '', 'g'), '−', '-')"
+    signs = [sign for among in column.signs.values() for sign in among]
+    dropped = f"{_SPACES}|{_any(signs)}" if signs else _SPACES
+    bare = f"replace(regexp_replace({trimmed}, {text(dropped)}, '', 'g'), '−', '-')"
     cases = [
         (AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
@@ -152,7 +167,7 @@ def _amount(trimmed: str, thousands: str | None) -> str:
         (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
     ]
     branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
-    value = _marked(bare, thousands) if thousands else f"case {branches} end"
+    value = _marked(bare, column.thousands) if column.thousands else f"case {branches} end"
     return f"try_cast({value} as decimal(18, 2))"
 
 

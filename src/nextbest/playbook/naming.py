@@ -102,6 +102,14 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     for currency, param in business.currencies.items():
         if param is not None and param not in model.params:
             say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
+    for name, source in business.sources.items():
+        for header, money in source.columns.items():
+            beside = source.columns.get("currency") if header == "amount" else None
+            known = business.currencies.keys() & set(beside.values or business.currencies) if beside else {business.currency}
+            for currency in sorted(money.signs.keys() - known):
+                what = f"an amount in '{currency}' could not be told from one in '{business.currency}'"
+                fix = "name the currency in `currencies` and among the values of the table's column `currency`, or leave its signs out"
+                say(what, fix, "business", "sources", name, "columns", header, "signs", currency)
     for name, item in model.features.population.items():
         if item.of not in model.features.features:
             say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)

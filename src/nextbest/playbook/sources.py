@@ -1,5 +1,6 @@
 """The shape of input tables."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -21,6 +22,9 @@ class SourceColumn(Strict):
     thousands: Literal[",", "."] | None = Field(
         None, description="of money, a number: what stands between thousands; without it 1,234 and 1.234 of money are left out as ambiguous"
     )
+    signs: dict[str, list[str]] = Field(
+        {}, description="of money: currency → how cells write it; beside a column `currency` a sign says the currency where that is blank"
+    )
     meaning: Texts | None = Field(None, description="what people call it; without it its first header stands for it")
 
     @model_validator(mode="after")
@@ -29,6 +33,11 @@ class SourceColumn(Strict):
             raise ValueError("month_first is of a date")
         if self.thousands and self.type not in ("money", "number", "integer"):
             raise ValueError("thousands is of money or a number")
+        if self.signs and self.type != "money":
+            raise ValueError("signs are of money")
+        signs = [sign.lower() for among in self.signs.values() for sign in among]
+        if len(set(signs)) < len(signs) or any(not re.fullmatch(r"[^\d\s.,+'−-][^\d\s,+'−-]*", sign) for sign in signs):
+            raise ValueError("each sign is of one currency, and has nothing in it that a number has, but for a point at its end")
         return self
 
 
