@@ -264,6 +264,12 @@ def test_a_table_may_stand_in_parts_in_a_folder_and_what_is_not_read_is_named(ba
     assert spent(explicit) == 3000.0
 
 
+def test_a_folder_without_a_table_is_told_to_be_one(bank: Bank):
+    (bank.folder / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty: the folder holds no table"):
+        nextbest.decide(bank.write(), as_of="2025-08-31", out=bank.folder / "out", tables={"transactions": bank.folder / "empty"})
+
+
 def test_a_folder_beside_the_file_is_not_read_too(bank: Bank):
     data = bank.write()
     (data / "transactions").mkdir()

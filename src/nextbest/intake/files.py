@@ -91,7 +91,8 @@ def _assign(
             elif parts := _parts(path):
                 paths[name] += parts
             else:
-                problems.append(Problem(path.name, "the file does not exist", "check the path"))
+                what = "the folder holds no table" if path.is_dir() else "the file does not exist"
+                problems.append(Problem(path.name, what, "name a file, or a folder of them (.csv, .parquet, .gz)"))
     if data is not None and not data.is_dir():
         problems.append(Problem(str(data), "not a folder", "name the folder that holds the tables"))
     if problems:

@@ -1,10 +1,9 @@
 """Read one cell as a value of its column's type: SQL over the cell as it was written."""
 
 import re
-from collections.abc import Iterable
 
 from nextbest.plan.stage import text
-from nextbest.playbook.sources import SourceColumn
+from nextbest.playbook.sources import Signs, SourceColumn
 
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 
@@ -33,10 +32,12 @@ LARGEST = 1 << 53
 """From here on a double does not tell a number from the next; whatever is as large is no number of anybody's."""
 
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}']"
+_PLAIN = "[-+0-9.,\\s]*"
+NO_SIGNS: Signs = {}
 
 
-def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
-    """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file."""
+def parsed(column: SourceColumn, raw: str, native: str | None, signs: Signs = NO_SIGNS) -> str:
+    """`raw` as a value of the column's type, null where it is not one. `native`: its type in a Parquet file. `signs`: of money."""
     if native not in (None, "VARCHAR"):
         return _from_native(column, raw, str(native))
     trimmed = f"nullif(trim({raw}, ' \t\u00a0'), '')"
@@ -55,7 +56,7 @@ def parsed(column: SourceColumn, raw: str, native: str | None) -> str:
             number = _number(trimmed, column.thousands)
             return f"case when abs({number}) < {LARGEST} then {number} end"
         case "money":
-            return _amount(trimmed, column)
+            return _amount(trimmed, column.thousands, signs)
         case "date":
             return _date(trimmed, MONTH_FIRST if column.month_first else DAY_FIRST)
         case "flag":
@@ -139,24 +140,35 @@ def _marked(value: str, thousands: str) -> str:
     return f"case when regexp_matches({value}, {text(pattern)}) then replace(replace({value}, '{thousands}', ''), '{decimal}', '.') end"
 
 
-def sign_of(column: SourceColumn, raw: str) -> str:
-    """SQL: the currency whose sign a cell of money as text has, null where it has none."""
-    branches = [f"when regexp_matches({raw}, {text(_any(signs))}) then {text(currency)}" for currency, signs in column.signs.items()]
-    return f"case {' '.join(branches)} end" if branches else "cast(null as varchar)"
+def currency_of(raw: str, signs: Signs) -> str:
+    """SQL: the currency whose sign stands before or behind the number in a cell of money as text; null where none does.
+
+    '?' where letters that only look alike are the sign's: which are alike is not the same to Python.
+    """
+    known = {sign.lower(): currency for currency, among in signs.items() for sign in among}
+    named = ", ".join(f"{text(sign)}: {text(currency)}" for sign, currency in known.items())
+    sign = f"lower(ltrim(regexp_extract({_bare(raw)}, {text(_at_the_ends(signs))}), '-+'))"
+    return f"case when not regexp_full_match({raw}, {text(_PLAIN)}) and {sign} <> '' then coalesce(map {{{named}}}[{sign}], '?') end"
 
 
-def _any(signs: Iterable[str]) -> str:
-    return f"(?i:{'|'.join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))})"
+def _at_the_ends(signs: Signs) -> str:
+    longest_first = sorted((sign for among in signs.values() for sign in among), key=len, reverse=True)
+    either = "|".join(re.escape(sign) for sign in longest_first)
+    return f"(?i)^([-+]?)(?:{either})|(?:{either})$"
 
 
-def _amount(trimmed: str, column: SourceColumn) -> str:
-    """Amounts with spaces, signs of currencies, a decimal comma or grouped thousands.
+def _bare(cell: str) -> str:
+    return f"replace(regexp_replace({cell}, {text(_SPACES)}, '', 'g'), '−', '-')"
+
+
+def _amount(trimmed: str, thousands: str | None, signs: Signs) -> str:
+    """Amounts with spaces, one sign of a currency, a decimal comma or grouped thousands.
 
     `1,234` and `1.234` are ambiguous and stay null, unless it is known what stands between thousands.
     """
-    signs = [sign for among in column.signs.values() for sign in among]
-    dropped = f"{_SPACES}|{_any(signs)}" if signs else _SPACES
-    bare = f"replace(regexp_replace({trimmed}, {text(dropped)}, '', 'g'), '−', '-')"
+    bare = _bare(trimmed)
+    if signs:
+        bare = f"regexp_replace({bare}, {text(_at_the_ends(signs))}, '\\1')"
     cases = [
         (AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),
@@ -167,7 +179,7 @@ def _amount(trimmed: str, column: SourceColumn) -> str:
         (r"^[-+]?[0-9]{1,3}(\.[0-9]{3}){2,}$", f"replace({bare}, '.', '')"),
     ]
     branches = " ".join(f"when regexp_matches({bare}, {text(pattern)}) then {value}" for pattern, value in cases)
-    value = _marked(bare, column.thousands) if column.thousands else f"case {branches} end"
+    value = _marked(bare, thousands) if thousands else f"case {branches} end"
     return f"try_cast({value} as decimal(18, 2))"
 
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import date
 
 from nextbest.intake.table import TableFile
-from nextbest.plan.cell import AMBIGUOUS, empty, enumeration, parsed, sign_of
+from nextbest.plan.cell import AMBIGUOUS, NO_SIGNS, currency_of, empty, enumeration, parsed
 from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.params import steps
-from nextbest.playbook.sources import Source, SourceColumn
+from nextbest.playbook.sources import Signs, Source, SourceColumn
 from nextbest.playbook.window import horizon
 from nextbest.rules.render import sql
 
@@ -22,7 +22,7 @@ REJECTED = {
     "no_id": "fill in the customer's code",
     "bad_date": "write dates as 2025-08-31 or as the column is read: 31.08.2025, or with `month_first: true` in the playbook 08/31/2025",
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
-    "bad_amount": "write amounts as 1234.56 or 1 234,56; the signs of currencies stand in the playbook (`signs` of the column)",
+    "bad_amount": "write amounts as 1234.56 or 1 234,56; one sign may stand before or behind it, of those in the playbook (`signs`)",
     "zero_amount": "leave out rows without an amount",
     "impossible_amount": "beyond what the playbook takes for possible: look for a decimal point that was lost",
     "after_as_of": "rows after the as-of day are not known on that day",
@@ -41,9 +41,11 @@ REJECTED = {
 """Why a row is left out → how to mend it."""
 
 KEPT = {
-    "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is)",
-    "unknown": "the value is not in the playbook's list: it counts in totals only; for an unknown direction the type's own is taken, "
-    "for an unknown language the first one; a currency that the amount's sign contradicts is unknown",
+    "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is; "
+    "the sign of another currency than the playbook's own is no part of a customer's number)",
+    "unknown": "the value is not in the playbook's list: it counts in totals only, and in an unknown currency, which is one that "
+    "the amount's sign contradicts too, without its sum; for an unknown direction the type's own is taken, "
+    "for an unknown language the first one",
     "blank": "the column is needed and the cell is blank: it is taken as unknown; fill it in",
     "no_rows": "the files have a header and no rows: export them again if there should be any",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
@@ -64,18 +66,19 @@ def has_numbers(source: Source, file: TableFile) -> bool:
     return file.native.get(file.columns.get(source.code, "")) in NUMBERS
 
 
-def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False) -> str:
+def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False, signs: Signs = NO_SIGNS) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
 
     Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
     and `source_file`. What a later select does not name is never computed. Codes are text, or where they are `numbers` stay so.
+    `signs` of currencies may stand in cells of money.
     """
     items = []
     for name, column in source.columns.items():
         header = file.columns.get(name)
-        value = parsed(column, quote(header), file.native.get(header)) if header else f"cast(null as {empty(column)})"
-        if name == "currency":
-            value = _currency(source, file, value)
+        value = parsed(column, quote(header), file.native.get(header), signs) if header else f"cast(null as {empty(column)})"
+        if name == "currency" and signs:
+            value = _currency(column, value, file, signs)
         if numbers and name == source.code:
             value = f"cast({quote(header or '')} as bigint)"
         items.append(f"{value} as {quote(name)}")
@@ -84,15 +87,13 @@ def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False)
     return f"select\n  {listing(items)}\nfrom {scan}"
 
 
-def _currency(source: Source, file: TableFile, value: str) -> str:
-    """The currency of a row: as it is written, or where it is not as the amount's sign says; unknown where they differ."""
-    amount, column = source.columns.get("amount"), source.columns["currency"]
+def _currency(column: SourceColumn, written: str, file: TableFile, signs: Signs) -> str:
+    """A row's currency: as it is written, or where it is not as the amount's sign says; unknown where they differ."""
     header = file.columns.get("amount")
-    if amount is None or header is None or not amount.signs or file.native.get(header) not in (None, "VARCHAR"):
-        return value
-    kind = enumeration(column) if column.values else "varchar"
-    sign = f"cast({sign_of(amount, quote(header))} as {kind})"
-    return f"case when {sign} is null or {value} = {sign} then {value} when {value} is null then {sign} else cast('?' as {kind}) end"
+    if header is None or file.native.get(header) not in (None, "VARCHAR"):
+        return written
+    sign = f"cast({currency_of(quote(header), signs)} as {enumeration(column)})"
+    return f"case when coalesce({written} = {sign}, true) then coalesce({written}, {sign}) else cast('?' as {enumeration(column)}) end"
 
 
 def no_rows(source: Source) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 from nextbest.playbook.entry import Condition, Example, Expression, Name, Param, Strict, Texts
 from nextbest.playbook.learning import Learn
 from nextbest.playbook.policy import Contact
-from nextbest.playbook.sources import Source
+from nextbest.playbook.sources import Signs, Source
 from nextbest.playbook.speech import Channel, Voice
 
 
@@ -77,6 +77,10 @@ class Business(Strict):
     version: str
     currency: str
     currencies: dict[str, str | None] = Field(description="currency → parameter that holds its rate; null for the base")
+    signs: Signs = Field(
+        {},
+        description="currency → how cells of money write it, before or behind the number; it stands in for a blank `currency`",
+    )
     languages: Annotated[list[str], Field(min_length=1, description="the first is the default")]
     channel: str = Field(description="channel of the message")
     horizon_months: Annotated[int, Field(ge=1, le=36)]
@@ -94,6 +98,11 @@ class Business(Strict):
         """What reports group customers by: the first category that says something of them."""
         columns = self.sources[self.customers].columns
         return next((name for name, item in columns.items() if item.type == "category" and item.values and name != "language"), None)
+
+    def signs_of(self, source: Source) -> Signs:
+        """Those that cells of a table may have: where rows have no currency of their own, the playbook's alone."""
+        own = source.columns.get("currency") if source is not self.sources[self.customers] else None
+        return {currency: signs for currency, signs in self.signs.items() if currency in (own.values if own else [self.currency])}
 
     @property
     def code(self) -> str:

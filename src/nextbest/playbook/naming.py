@@ -1,5 +1,6 @@
 """What names in a playbook must be like: each means one thing, and what is named exists."""
 
+import re
 from collections.abc import Callable
 
 from sqlglot import exp
@@ -102,14 +103,16 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     for currency, param in business.currencies.items():
         if param is not None and param not in model.params:
             say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
-    for name, source in business.sources.items():
-        for header, money in source.columns.items():
-            beside = source.columns.get("currency") if header == "amount" else None
-            known = business.currencies.keys() & set(beside.values or business.currencies) if beside else {business.currency}
-            for currency in sorted(money.signs.keys() - known):
-                what = f"an amount in '{currency}' could not be told from one in '{business.currency}'"
-                fix = "name the currency in `currencies` and among the values of the table's column `currency`, or leave its signs out"
-                say(what, fix, "business", "sources", name, "columns", header, "signs", currency)
+    listed = {value for source in business.sources.values() if "currency" in source.columns for value in source.columns["currency"].values}
+    for currency, signs in business.signs.items():
+        if currency not in business.currencies.keys() & {business.currency, *listed}:
+            fix = "name it in `currencies` and among the values of a column `currency`, or write `signs` without it"
+            say(f"no table has amounts in '{currency}'", fix, "business", "signs", currency)
+        others = {sign.lower() for other, among in business.signs.items() if other != currency for sign in among}
+        for sign in signs:
+            if not re.fullmatch(r"[^\d\s.,+'−-]+\.?", sign) or sign.lower() in others:
+                fix = "each sign is of one currency, and has nothing in it that a number has, but for a point at its end"
+                say(f"'{sign}' cannot be a sign of '{currency}'", fix, "business", "signs", currency)
     for name, item in model.features.population.items():
         if item.of not in model.features.features:
             say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)

@@ -1,11 +1,13 @@
 """The shape of input tables."""
 
-import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from nextbest.playbook.entry import Name, Strict, Texts
+
+Signs = dict[str, Annotated[list[str], Field(min_length=1)]]
+"""Currency → how cells of money write it."""
 
 
 class SourceColumn(Strict):
@@ -22,9 +24,6 @@ class SourceColumn(Strict):
     thousands: Literal[",", "."] | None = Field(
         None, description="of money, a number: what stands between thousands; without it 1,234 and 1.234 of money are left out as ambiguous"
     )
-    signs: dict[str, list[str]] = Field(
-        {}, description="of money: currency → how cells write it; beside a column `currency` a sign says the currency where that is blank"
-    )
     meaning: Texts | None = Field(None, description="what people call it; without it its first header stands for it")
 
     @model_validator(mode="after")
@@ -33,11 +32,6 @@ class SourceColumn(Strict):
             raise ValueError("month_first is of a date")
         if self.thousands and self.type not in ("money", "number", "integer"):
             raise ValueError("thousands is of money or a number")
-        if self.signs and self.type != "money":
-            raise ValueError("signs are of money")
-        signs = [sign.lower() for among in self.signs.values() for sign in among]
-        if len(set(signs)) < len(signs) or any(not re.fullmatch(r"[^\d\s.,+'−-][^\d\s,+'−-]*", sign) for sign in signs):
-            raise ValueError("each sign is of one currency, and has nothing in it that a number has, but for a point at its end")
         return self
 
 

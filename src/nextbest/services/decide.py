@@ -129,7 +129,7 @@ class _Batch:
         self.book, self.engine, self.key = self.job.book, self.job.engine, self.job.key
         self.found, self.temp = self.reading.found, self.reading.temp
         self.counts: dict[str, Any] = {"rows": self.reading.counts}
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(Settings().threads) as pool:
             self.digests = list(pool.map(_digest, (file.path for file in self.found.files)))
         together = hashlib.sha256("".join(self.digests).encode()).hexdigest()
         self.provenance = provenance(self.book, self.job.moment, together, self.seed, self.models)

@@ -49,10 +49,11 @@ class _Posted(Reading):
     """Reading of rows that stand in the engine's tables `posted <source>`, as text."""
 
     def _rows_of(self, name: str, numbers: bool = False) -> str:
-        source = self.book.model.business.sources[name]
+        business = self.book.model.business
+        source = business.sources[name]
         columns = tuple(source.columns)
         file = TableFile(name, Path("posted"), "posted", dict(zip(columns, columns, strict=True)), columns)
-        return staging.read_rows(source, quote(_table(name)), file)
+        return staging.read_rows(source, quote(_table(name)), file, signs=business.signs_of(source))
 
     def type_of(self, code: str, staged: str) -> str:
         """Text, whoever is posted: the engine's tables stay from one customer to the next."""
