@@ -43,9 +43,10 @@ REJECTED = {
 KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is; "
     "the sign of another currency than the playbook's own is no part of a customer's number)",
-    "unknown": "the value is not in the playbook's list: it counts in totals only, and in an unknown currency, which is one that "
-    "the amount's sign contradicts too, without its sum; for an unknown direction the type's own is taken, "
-    "for an unknown language the first one",
+    "unknown": "the value is not in the playbook's list: it counts in totals only",
+    "unknown:currency": "it is not in the playbook's list, or the amount has another's sign: the row counts, its sum does not",
+    "unknown:direction": "the value is not in the playbook's list: the type's own is taken",
+    "unknown:language": "the value is not in the playbook's list: the first one is taken",
     "blank": "the column is needed and the cell is blank: it is taken as unknown; fill it in",
     "no_rows": "the files have a header and no rows: export them again if there should be any",
     "unknown_feature": "nothing of it is known of anyone, and the model learned from it: hand in the columns that it is made of",
@@ -54,7 +55,10 @@ KEPT = {
     "sign_repeats_direction": "the sign is dropped: the direction says it",
     "direction_against_type": "the row counts in its type as the type says, and in money in and out as its direction says: mend one",
 }
-"""What is odd about a row that is kept, or about a feature in every row → what was made of it. The reason ends in `:column`."""
+"""What is odd about a row that is kept, or about a feature in every row → what was made of it, of some columns something of their own.
+
+The reason ends in `:column`.
+"""
 
 
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")

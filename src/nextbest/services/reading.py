@@ -215,7 +215,7 @@ class Reading:
     def _problem(self, table: str, problem: str, count: int) -> None:
         kind, _, column = problem.partition(":")
         kept = kind in staging.KEPT
-        advice = (staging.KEPT if kept else staging.REJECTED)[kind]
+        advice = staging.KEPT.get(f"{kind}:{column}", staging.KEPT[kind]) if kept else staging.REJECTED[kind]
         self.problems.append({"table": table, "problem": kind, "column": column or None, "rows": count, "kept": kept, "advice": advice})
 
     def _reject(self, name: str, select: str) -> None:
