@@ -17,7 +17,7 @@ from nextbest.store.workspace import Workspace
 DAY = date(2025, 8, 31)
 PLAYBOOKS = ("bank-kz", "bank-kz-retention", "private-bank", "retail-bank", "shop", "shop-invoices", "upsell")
 MOST = 60 if os.environ.get("NEXTBEST_PROOF") == "full" else 15
-NUMBERS = (0, 1, 2.5, -3, 100000, 680, 35, "1 234,50", "12.5", "1e3", "many", "", 1e15)
+NUMBERS = (0, 1, 2.5, -3, 100000, 680, 35, "1 234,50", "12.5", "1e3", "many", "", 1e15, "$10", "-€5", "− 5 ₸", "10 тг.", "$")
 
 
 def cell(draw, column):

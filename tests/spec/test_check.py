@@ -63,7 +63,7 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("playbook.yaml", "USD: [$, US$, USD]", "USD: [€]", "'€' cannot be a sign of 'USD'"),
         ("playbook.yaml", "USD: [$, US$, USD]", "USD: [$, 1$]", "'1$' cannot be a sign of 'USD'"),
         ("playbook.yaml", "USD: [$, US$, USD]", "USD: []", "at least 1 item"),
-        ("playbook.yaml", "names: [валюта], values: [KZT, EUR, USD, RUB]}", "names: [валюта]}", "the column 'currency' lists no values"),
+        ("playbook.yaml", "names: [валюта], values: [KZT, EUR, USD, RUB]}", "names: [валюта]}", "'currency' is no category with values"),
         ("playbook.yaml", "      amount: {type: money", "      summa: {type: money", "needs a column 'amount' of type money"),
         ("playbook.yaml", "      date: {type: date", "      date: {type: text", "'date' is of type date"),
         ("playbook.yaml", "client_code: {type: id", "client_code: {type: text", "no column is of type id"),

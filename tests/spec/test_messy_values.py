@@ -239,6 +239,19 @@ def test_what_is_no_number_with_one_known_sign_is_no_amount(bank: Bank, amount):
     assert spent(run) == 2500
 
 
+@pytest.mark.parametrize("amount", ["$1,234", "1.234 ₸"])
+def test_a_sign_does_not_make_an_ambiguous_amount_plain(bank: Bank, amount):
+    bank.add("transactions.csv", f'1,2025-08-10,Такси,"{amount}",')
+    assert problems(bank.decide()) == {("transactions", "ambiguous_amount", None): (1, False)}
+
+
+def test_a_currency_of_a_customer_is_a_column_as_any_other(bank: Bank, tmp_path):
+    mine = nextbest.copy("bank-kz", tmp_path / "mine") / "playbook.yaml"
+    mine.write_text(mine.read_text().replace("      age: {", "      currency: {type: text}\n      amount: {type: money}\n      age: {"))
+    bank.tables["clients.csv"] = CLIENTS.replace("KZT\n", "KZT,currency,amount\n").replace("150000", "150000,francs,5 ₸")
+    assert problems(bank.decide(playbook=mine.parent)) == {}
+
+
 def test_a_balance_has_the_sign_of_the_playbooks_own_currency_alone(bank: Bank):
     bank.tables["clients.csv"] = CLIENTS.replace("150000", "150 000 ₸")
     assert problems(bank.decide()) == {}

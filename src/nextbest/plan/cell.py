@@ -143,7 +143,7 @@ def _marked(value: str, thousands: str) -> str:
 def currency_of(raw: str, signs: Signs) -> str:
     """SQL: the currency whose sign stands before or behind the number in a cell of money as text; null where none does.
 
-    '?' where letters that only look alike are the sign's: which are alike is not the same to Python.
+    '?' where it is written in other letters of the same fold: (?i) takes ſ for s, lower() does not.
     """
     known = {sign.lower(): currency for currency, among in signs.items() for sign in among}
     named = ", ".join(f"{text(sign)}: {text(currency)}" for sign, currency in known.items())
@@ -157,6 +157,12 @@ def _at_the_ends(signs: Signs) -> str:
     return f"(?i)^([-+]?)(?:{either})|(?:{either})$"
 
 
+def amount_in(cell: str, signs: Signs) -> str:
+    """SQL: an amount as it is written, without spaces and without the sign of its currency."""
+    bare = _bare(cell)
+    return f"regexp_replace({bare}, {text(_at_the_ends(signs))}, '\\1')" if signs else bare
+
+
 def _bare(cell: str) -> str:
     return f"replace(regexp_replace({cell}, {text(_SPACES)}, '', 'g'), '−', '-')"
 
@@ -166,9 +172,7 @@ def _amount(trimmed: str, thousands: str | None, signs: Signs) -> str:
 
     `1,234` and `1.234` are ambiguous and stay null, unless it is known what stands between thousands.
     """
-    bare = _bare(trimmed)
-    if signs:
-        bare = f"regexp_replace({bare}, {text(_at_the_ends(signs))}, '\\1')"
+    bare = amount_in(trimmed, signs)
     cases = [
         (AMBIGUOUS, "null"),
         (r"^[-+]?[0-9]+(\.[0-9]+)?$", bare),

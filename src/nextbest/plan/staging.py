@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from datetime import date
 
 from nextbest.intake.table import TableFile
-from nextbest.plan.cell import AMBIGUOUS, NO_SIGNS, currency_of, empty, enumeration, parsed
+from nextbest.plan.cell import AMBIGUOUS, NO_SIGNS, amount_in, currency_of, empty, enumeration, parsed
 from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
+from nextbest.playbook.model import Business
 from nextbest.playbook.params import steps
 from nextbest.playbook.sources import Signs, Source, SourceColumn
 from nextbest.playbook.window import horizon
@@ -22,7 +23,7 @@ REJECTED = {
     "no_id": "fill in the customer's code",
     "bad_date": "write dates as 2025-08-31 or as the column is read: 31.08.2025, or with `month_first: true` in the playbook 08/31/2025",
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
-    "bad_amount": "write amounts as 1234.56 or 1 234,56; one sign may stand before or behind it, of those in the playbook (`signs`)",
+    "bad_amount": "write amounts as 1234.56 or 1 234,56; the sign of a currency may stand before or behind (`signs`)",
     "zero_amount": "leave out rows without an amount",
     "impossible_amount": "beyond what the playbook takes for possible: look for a decimal point that was lost",
     "after_as_of": "rows after the as-of day are not known on that day",
@@ -70,18 +71,18 @@ def has_numbers(source: Source, file: TableFile) -> bool:
     return file.native.get(file.columns.get(source.code, "")) in NUMBERS
 
 
-def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False, signs: Signs = NO_SIGNS) -> str:
+def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False, business: Business | None = None) -> str:
     """The typed rows of one group of files. `scan` is the engine's table function over them.
 
     Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
     and `source_file`. What a later select does not name is never computed. Codes are text, or where they are `numbers` stay so.
-    `signs` of currencies may stand in cells of money.
+    Signs of the `business` may stand in cells of money.
     """
-    items = []
+    items, signs = [], business.signs_of(source) if business else NO_SIGNS
     for name, column in source.columns.items():
         header = file.columns.get(name)
         value = parsed(column, quote(header), file.native.get(header), signs) if header else f"cast(null as {empty(column)})"
-        if name == "currency" and signs:
+        if name == "currency" and signs and business and business.converts(source):
             value = _currency(column, value, file, signs)
         if numbers and name == source.code:
             value = f"cast({quote(header or '')} as bigint)"
@@ -239,6 +240,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
     """
     source = bound.model.business.sources[name]
     key, window = quote(source.code), horizon(bound.as_of, bound.model.business.horizon_months)
+    signs, written = bound.model.business.signs_of(source), f"cast({raw('amount')} as varchar)"
     amount = "abs(amount)" if source.negative == "magnitude" else "amount"
     dated = "date" in source.columns
     derived = _direction(source)
@@ -251,7 +253,7 @@ def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, n
     checks = [
         ("no_id", f"r.{key} is null"),
         *([("bad_date", "date is null")] if dated else []),
-        ("ambiguous_amount", f"amount is null and regexp_matches(trim(cast({raw('amount')} as varchar)), {text(AMBIGUOUS)})"),
+        ("ambiguous_amount", f"amount is null and regexp_matches({amount_in(written, signs)}, {text(AMBIGUOUS)})"),
         ("bad_amount", "amount is null"),
         ("zero_amount", "amount = 0"),
         *([("impossible_amount", f"not coalesce({between}, true)")] if (between := _bounds(source.columns["amount"], "amount")) else []),

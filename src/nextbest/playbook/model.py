@@ -99,10 +99,14 @@ class Business(Strict):
         columns = self.sources[self.customers].columns
         return next((name for name, item in columns.items() if item.type == "category" and item.values and name != "language"), None)
 
+    def converts(self, source: Source) -> bool:
+        """Whether the rows of a table have currencies of their own."""
+        return "currency" in source.columns and source is not self.sources[self.customers]
+
     def signs_of(self, source: Source) -> Signs:
         """Those that cells of a table may have: where rows have no currency of their own, the playbook's alone."""
-        own = source.columns.get("currency") if source is not self.sources[self.customers] else None
-        return {currency: signs for currency, signs in self.signs.items() if currency in (own.values if own else [self.currency])}
+        known = source.columns["currency"].values if self.converts(source) else [self.currency]
+        return {currency: signs for currency, signs in self.signs.items() if currency in known}
 
     @property
     def code(self) -> str:

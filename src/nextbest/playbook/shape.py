@@ -30,8 +30,8 @@ def _tables(model: Playbook, say: Say) -> None:
         if "amount" not in source.columns or source.columns["amount"].type not in ("money", "number", "integer"):
             fix = "call it amount, of type money, and the header of your files in its `names`"
             say("an activity table needs a column 'amount' of type money", fix, *path)
-        if "currency" in source.columns and not source.columns["currency"].values:
-            say("the column 'currency' lists no values", "write {type: category, values: […]}", *path, "currency")
+        if (currency := source.columns.get("currency")) and not (currency.type == "category" and currency.values):
+            say("the column 'currency' is no category with values", "write {type: category, values: […]}", *path, "currency")
         if "date" in source.columns and source.columns["date"].type != "date":
             say("the column 'date' is of type date", "write {type: date, …}", *path, "date")
 

@@ -53,7 +53,7 @@ class _Posted(Reading):
         source = business.sources[name]
         columns = tuple(source.columns)
         file = TableFile(name, Path("posted"), "posted", dict(zip(columns, columns, strict=True)), columns)
-        return staging.read_rows(source, quote(_table(name)), file, signs=business.signs_of(source))
+        return staging.read_rows(source, quote(_table(name)), file, business=business)
 
     def type_of(self, code: str, staged: str) -> str:
         """Text, whoever is posted: the engine's tables stay from one customer to the next."""

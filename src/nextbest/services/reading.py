@@ -79,8 +79,10 @@ class Reading:
         if not self.found.of(name):
             return staging.no_rows(source)
         files = [to_utf8(file, self.temp / "utf8") for file in self.found.of(name)]
-        signs = self.book.model.business.signs_of(source)
-        return "\nunion all by name\n".join(staging.read_rows(source, scan, file, numbers, signs) for scan, file in self.engine.scan(files))
+        business = self.book.model.business
+        return "\nunion all by name\n".join(
+            staging.read_rows(source, scan, file, numbers, business) for scan, file in self.engine.scan(files)
+        )
 
     def _lean(self, name: str, rows: str) -> str:
         """The typed columns without what is only for rejects, so that none of it is computed."""
