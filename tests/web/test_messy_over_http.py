@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from tests.conftest import Bank
-from tests.spec import test_messy_files, test_messy_values
+from tests.spec import test_messy_currencies, test_messy_files, test_messy_values
 from tests.web.conftest import ended
 
 from nextbest.errors import DataError, Problem
 from nextbest.run import Run
 
 NOT_OVER_HTTP = {"test_a_folder_that_is_not_ours_is_not_overwritten"}
-SPECS = {**vars(test_messy_files), **vars(test_messy_values)}
+SPECS = {**vars(test_messy_files), **vars(test_messy_values), **vars(test_messy_currencies)}
 globals().update({name: test for name, test in SPECS.items() if name.startswith("test_") and name not in NOT_OVER_HTTP})
 
 TABLES = "/v1/playbooks/bank-kz/tables"

@@ -33,6 +33,7 @@ LARGEST = 1 << 53
 
 _SPACES = r"[\s\x{a0}\x{202f}\x{2009}']"
 _PLAIN = "[-+0-9.,\\s]*"
+"""A cell in which no sign of a currency can be."""
 NO_SIGNS: Signs = {}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from nextbest.playbook.model import Playbook
+from nextbest.playbook.model import Business, Playbook
 from nextbest.rules.parse import RuleError, Scope, did_you_mean, parse
 
 Say = Callable[..., None]
@@ -103,16 +103,7 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     for currency, param in business.currencies.items():
         if param is not None and param not in model.params:
             say(f"unknown parameter '{param}'", "declare it in params.yaml", "business", "currencies", currency)
-    listed = {value for source in business.sources.values() if "currency" in source.columns for value in source.columns["currency"].values}
-    for currency, signs in business.signs.items():
-        if currency not in business.currencies.keys() & {business.currency, *listed}:
-            fix = "name it in `currencies` and among the values of a column `currency`, or write `signs` without it"
-            say(f"no table has amounts in '{currency}'", fix, "business", "signs", currency)
-        others = {sign.lower() for other, among in business.signs.items() if other != currency for sign in among}
-        for sign in signs:
-            if not re.fullmatch(r"[^\d\s.,+'−-]+\.?", sign) or sign.lower() in others:
-                fix = "each sign is of one currency, and has nothing in it that a number has, but for a point at its end"
-                say(f"'{sign}' cannot be a sign of '{currency}'", fix, "business", "signs", currency)
+    _signs(business, say)
     for name, item in model.features.population.items():
         if item.of not in model.features.features:
             say(f"unknown feature '{item.of}'", "name a feature", "features", "population", name)
@@ -145,3 +136,17 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
     for name in business.defaults:
         if name not in base.columns:
             say(f"'{name}' is not a customer column", "declare it in sources", "business", "defaults", name)
+
+
+def _signs(business: Business, say: Say) -> None:
+    """Each sign is of one currency, and that currency is met."""
+    listed = {value for source in business.sources.values() if "currency" in source.columns for value in source.columns["currency"].values}
+    for currency, signs in business.signs.items():
+        if currency not in business.currencies.keys() & {business.currency, *listed}:
+            fix = "name it in `currencies` and among the values of a column `currency`, or write `signs` without it"
+            say(f"no table has amounts in '{currency}'", fix, "business", "signs", currency)
+        others = {sign.lower() for other, among in business.signs.items() if other != currency for sign in among}
+        for sign in signs:
+            if not re.fullmatch(r"[^\d\s.,+'−-]+\.?", sign) or sign.lower() in others:
+                fix = "each sign is of one currency, and has nothing in it that a number has, but for a point at its end"
+                say(f"'{sign}' cannot be a sign of '{currency}'", fix, "business", "signs", currency)
