@@ -13,7 +13,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NEXTBEST_")
 
-    memory_limit: str = "5GB"
+    memory_limit: str | None = Field(None, description="by default 5GB, and no more than five eighths of what the machine has")
     threads: int | None = Field(None, ge=1)
     temp_folder: str | None = None
 

@@ -15,7 +15,7 @@ from tests.conftest import Bank
 
 import nextbest
 from nextbest.errors import PlaybookError
-from nextbest.report.console import summary
+from nextbest.report.console import explanation_html, summary
 from nextbest.services import decide as service
 
 
@@ -65,6 +65,24 @@ def test_a_rule_that_leaves_customers_without_a_text_is_named(bank: Bank, tmp_pa
     assert rule == "says_a_figure" and texts >= run.record["counts"]["customers"]["without_fitting_text"] > 0
     for said in ((run.folder / "report.html").read_text(), printed(run)):
         assert f"says_a_figure {texts}" in re.sub("<[^>]*>", "", said)
+    assert [list(rules) for rules in run.messages.failed] == [["says_a_figure"]]
+    told = nextbest.explain(run.folder, 1, "en")
+    assert told.text_failed == {
+        "says_a_figure": "The text has at least one figure"
+    } and "says_a_figure: The text has at least one figure" in explanation_html(told)
+
+
+def test_what_refused_a_text_is_said_where_no_other_wording_went_out(tmp_path):
+    """No text may say «Оформить»: whoever has another wording gets that, and of them nothing is told."""
+    voice = nextbest.copy("bank-kz", tmp_path / "own") / "voice" / "ru.yaml"
+    rule = "lint:\n  no_forms:\n    dimension: tone\n    meaning: {ru: Иначе, en: Otherwise}\n    forbid: [Оформить]\n    bad: [Оформить]\n"
+    voice.write_text(voice.read_text().replace("lint:\n", rule, 1))
+    data = nextbest.synth(60, out=tmp_path / "bank", seed=1, rows_per_customer=240)
+    run = nextbest.decide(data, tmp_path / "own", as_of="2025-08-31", out=tmp_path / "out")
+    failed = run.messages.failed.map(list)
+    assert run.record["counts"]["texts_refused"]["no_forms"] > 0 and not run.messages.message.str.contains("Оформить").any()
+    assert (failed[run.messages.message.notna()].map(len) == 0).all()
+    assert (failed[run.messages.message.isna()].map(lambda rules: "no_forms" in rules)).all()
 
 
 def printed(run):

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pydantic import ByteSize, TypeAdapter
 
 from nextbest.errors import Problem, UsageError
 from nextbest.intake import scan
@@ -18,6 +19,8 @@ from nextbest.settings import Settings
 
 MALFORMED = "malformed_rows"
 BATCH = 1 << 17
+ENOUGH, SHARE, OWN_SHARE = "5GB", 5 / 8, 4 / 5
+"""The most memory the engine takes unless it is told; the most of the machine's; what it would take by itself."""
 NEVER = "1TB"
 """More than any machine has."""
 
@@ -27,15 +30,16 @@ class DuckDBEngine:
 
     def __init__(self, folder: Path, settings: Settings | None = None):
         settings = settings or Settings()
-        config: dict[str, Any] = {"memory_limit": settings.memory_limit, "temp_directory": str(folder / "spill")}
-        if settings.threads:
-            config["threads"] = settings.threads
+        config: dict[str, Any] = {"temp_directory": str(folder / "spill")}
+        config |= {name: value for name in ("memory_limit", "threads") if (value := getattr(settings, name)) is not None}
         try:
             self.connection = duckdb.connect(config=config)
         except duckdb.Error as error:
             raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT or NEXTBEST_THREADS", str(error).splitlines()[0], "e.g. 4GB, 2")]) from None
         self._shown: set[str] = set()
         self._parts: dict[str, list[str]] = {}
+        if settings.memory_limit is None:
+            _limit(self.connection)
         self.connection.execute("set enable_progress_bar = false")  # ours is the caller's
         # Memory that one stage frees the next one needs: giving it back in between takes time, most of all with several threads.
         # Nor is anything to be written over again, compressed, as a database that lasts would be.
@@ -204,6 +208,13 @@ def _write(connection: duckdb.DuckDBPyConnection, select: str, path: Path) -> No
 def _unnamed(headers: Sequence[str]) -> list[str]:
     """Headers as column names; a blank one gets a name of its own."""
     return [header or f"unnamed column {place}" for place, header in enumerate(headers, 1)]
+
+
+def _limit(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave room, on a small machine, for what is held beside the engine."""
+    size = TypeAdapter(ByteSize).validate_python
+    [(own,)] = connection.execute("select current_setting('memory_limit')").fetchall()
+    connection.execute(f"set memory_limit = '{min(size(ENOUGH), int(size(own) / OWN_SHARE * SHARE))}B'")
 
 
 def _has_timezone(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -62,7 +62,8 @@ def greeted(bound: Bound) -> Stage:
         "greeted",
         "one customer who may be written to",
         f"select {key}, place, language, coalesce(greet, '') as greet, coalesce(greet_shape, {NAMELESS}) as greet_shape, "
-        "cast([] as integer[]) as tried\nfrom addressed left join greetings using (language, name) where allowed",
+        "cast([] as integer[]) as tried, cast([] as varchar[]) as failed\n"
+        "from addressed left join greetings using (language, name) where allowed",
     )
 
 

@@ -18,6 +18,13 @@ def rules_of(playbook: Playbook, language: str, channel: str) -> dict[str, LintR
     return {**chosen, **_agreement(voice)}
 
 
+def asked(playbook: Playbook, language: str, channel: str, said_in: str) -> dict[str, str]:
+    """What each rule of a voice asks, in words of the language `said_in` where it has them."""
+    fewest, most = playbook.channels[channel].length
+    rules = rules_of(playbook, language, channel)
+    return {LENGTH: f"{fewest}–{most}", **{n: rule.meaning.get(said_in, next(iter(rule.meaning.values()))) for n, rule in rules.items()}}
+
+
 def failed_rules(playbook: Playbook, language: str, channel: str, column: str) -> str:
     """SQL: the list of rules that the text in `column` breaks; null where there is no text."""
     return _failed([_length(playbook, channel, column), *_checks(rules_of(playbook, language, channel), column)], column)

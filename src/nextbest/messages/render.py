@@ -32,8 +32,9 @@ def combinations(offer: BoundOffer) -> list[tuple[int, int, int]]:
 def texts(bound: Bound, place: int, language: str, source: str = "greeted") -> str:
     """A SELECT that writes the message of one offer in one language for all customers of `source` it is for.
 
-    Columns: the customer's code, place, language, greet, greet_shape, tried, choice, offer, treatment (e.g. `observe-1 help-2 act-1`),
-    message, facts (each as it is written in the text), shape. The message is null where no treatment is true, fits and is not yet tried.
+    Columns: the customer's code, place, language, greet, greet_shape, tried, failed (the rules that refused those), choice, offer,
+    treatment (e.g. `observe-1 help-2 act-1`), message, facts (each as it is written in the text), shape. The message is null where no
+    treatment is true, fits and is not yet tried.
 
     A wording's length is known from its facts' before anything is written: only what is chosen is.
     """
@@ -71,7 +72,7 @@ class _Texts:
         columns = {
             "place": str(self.place),
             "language": text(self.language),
-            **{name: name for name in ("greet", "greet_shape", "tried", "choice")},
+            **{name: name for name in ("greet", "greet_shape", "tried", "failed", "choice")},
             "offer": text(self.offer.id),
             "treatment": f"[{', '.join(map(text, treatments))}][choice]",
             "message": self._message(),
@@ -89,7 +90,7 @@ class _Texts:
         for part, index in self.wordings:
             when = self.offer.parts[part][index].when
             items += [f"{_over(when, own)} as {_when(part, index)}"] if when is not None else []
-        return f"""select {listing([key, "a.greet", "a.greet_shape", "a.tried", *items])}
+        return f"""select {listing([key, "a.greet", "a.greet_shape", "a.tried", "a.failed", *items])}
 from {self.source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {self.place} and a.language = {text(self.language)}"""
 
@@ -196,13 +197,14 @@ def shapes(bound: Bound, table: str = "messages", languages: tuple[str, ...] = (
 @once
 def refused(bound: Bound, place: int, language: str, table: str = "messages") -> str:
     """A SELECT of the customers whose text about an offer the linter refuses, to be written anew: first without the name, which a rule
-    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`, and the rules `broken`.
+    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`, and the rules `broken`
+    by this text; `failed` are those of the texts before it too.
     """
     own = lint.by_text(bound.model, language, bound.model.business.channel, "message")
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return (
         f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried, "
-        f"list_concat(broken, {own}) as broken "
+        f"list_concat(failed, list_concat(broken, {own})) as failed, list_concat(broken, {own}) as broken "
         f"from {table} left join shapes using (language, shape)\n"
         f"where place = {place} and language = {text(language)} and message is not null and (len(broken) > 0 or len({own}) > 0)"
     )

@@ -222,7 +222,8 @@ class _Batch:
             "decisions.parquet": candidates.decisions(self.book, rests).select,
             "features.parquet": features.written(self.book),
             "messages.parquet": f"select {self.key}, {decision_id} as decision_id, {self._offer_at('c.place')} as offer, a.language, "
-            f"m.treatment, m.message, length(m.message) as characters, m.facts, cast([] as varchar[]) as failed, "
+            f"m.treatment, m.message, length(m.message) as characters, m.facts, "
+            "case when m.place is not null and m.message is null then list_sort(list_distinct(m.failed)) else [] end as failed, "
             f"{records.withheld('c', 'm')} as withheld, "
             f"case when m.message is not null then make_timestamp(c.send_at * 1000000) end as send_at, "
             f"case when {records.withheld('c', 'm')} is null then c.chance end as chance "

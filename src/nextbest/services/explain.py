@@ -10,6 +10,7 @@ import duckdb
 
 from nextbest.errors import Problem, UsageError
 from nextbest.intake.scan import parquet
+from nextbest.messages.lint import asked
 from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
 from nextbest.playbook.model import Measure
 from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
@@ -97,7 +98,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything about one customer's decision."""
+    """Everything about one customer's decision. `text_failed`: the rules of the voice that refused its texts, and what each asks."""
 
     customer: str
     as_of: str
@@ -110,6 +111,7 @@ class Explanation:
     facts: list[dict[str, str]] = field(default_factory=list)
     treatment: str | None = None
     withheld: str | None = None
+    text_failed: dict[str, str] = field(default_factory=dict)
     activity: list[Activity] = field(default_factory=list)
     language: str | None = None
     send_at: datetime | None = None
@@ -155,11 +157,19 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         facts=message.get("facts") or [],
         treatment=message.get("treatment"),
         withheld=message.get("withheld"),
+        text_failed=_text_failed(book, message, language),
         activity=_activity(book, row, language),
         language=message.get("language"),
         send_at=message["send_at"].replace(tzinfo=UTC) if message.get("send_at") else None,
         chance=message.get("chance"),
     )
+
+
+def _text_failed(book: Bound, message: Row, language: str) -> dict[str, str]:
+    if not (failed := message.get("failed")):
+        return {}
+    meanings = asked(book.model, message["language"], book.model.business.channel, language)
+    return {name: meanings[name] for name in failed}
 
 
 def _activity(book: Bound, row: Row, language: str) -> list[Activity]:

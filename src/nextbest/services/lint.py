@@ -7,7 +7,7 @@ import duckdb
 
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.files import read_texts
-from nextbest.messages.lint import LENGTH, failed_rules, rules_of
+from nextbest.messages.lint import asked, failed_rules
 from nextbest.playbook.load import load
 
 COLUMNS = ("push_notification", "message", "text", "сообщение", "текст")
@@ -61,10 +61,8 @@ def lint(
     texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
     failed = failed_of(texts, playbook, voice, channel)
     # The finder says what a rule means in the language of the texts.
-    meanings = {name: rule.meaning.get(voice, next(iter(rule.meaning.values()))) for name, rule in rules_of(model, voice, channel).items()}
-    fewest, most = model.channels[channel].length
-    meanings[LENGTH] = f"{fewest}–{most}"
-    return LintResult([Linted(n, said, broken) for n, (said, broken) in enumerate(zip(texts, failed, strict=True), 1)], meanings)
+    linted = [Linted(n, said, broken) for n, (said, broken) in enumerate(zip(texts, failed, strict=True), 1)]
+    return LintResult(linted, asked(model, voice, channel, voice))
 
 
 def failed_of(texts: list[str], playbook: str | Path, voice: str, channel: str) -> list[list[str]]:

@@ -135,6 +135,8 @@ def _broken(run: Run, text: str, language: str | None) -> list[str]:
 def _phone(here: Here, said: Explanation, zone: str, text: str | None, broken: list[str], held: str | None) -> None:
     if text is None:
         element("p", f"{here.say('client.no_message')}: {withheld(here, held or 'no_offer')}", "nb-warn")
+        for asked in said.text_failed.values():
+            element("p", asked, "nb-soft")
         return
     with element("div", classes="nb-phone"), element("div", classes="nb-push"):
         with element("div"):
