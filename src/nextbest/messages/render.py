@@ -195,18 +195,18 @@ def shapes(bound: Bound, table: str = "messages", languages: tuple[str, ...] = (
 
 
 @once
-def refused(bound: Bound, place: int, language: str, table: str = "messages") -> str:
-    """A SELECT of the customers whose text about an offer the linter refuses, to be written anew: first without the name, which a rule
-    may dislike in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`, and the rules `broken`
-    by this text; `failed` are those of the texts before it too.
+def refused(bound: Bound, language: str, table: str = "messages") -> str:
+    """A SELECT of the customers whose text the linter refuses, to be written anew: first without the name, which a rule may dislike
+    in this text, then with the next wording. Grain: one such customer. Columns: those of `greeted`, and the rules `broken` by this
+    text; `failed` are those of the texts before it too.
     """
     own = lint.by_text(bound.model, language, bound.model.business.channel, "message")
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return (
         f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried, "
-        f"list_concat(failed, list_concat(broken, {own})) as failed, list_concat(broken, {own}) as broken "
-        f"from {table} left join shapes using (language, shape)\n"
-        f"where place = {place} and language = {text(language)} and message is not null and (len(broken) > 0 or len({own}) > 0)"
+        f"list_concat(failed, found) as failed, found as broken\n"
+        f"from (select *, list_concat(broken, {own}) as found from {table} left join shapes using (language, shape)\n"
+        f"where language = {text(language)} and message is not null) where len(found) > 0"
     )
 
 

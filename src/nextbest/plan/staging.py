@@ -23,7 +23,7 @@ REJECTED = {
     "no_id": "fill in the customer's code",
     "bad_date": "write dates as 2025-08-31 or as the column is read: 31.08.2025, or with `month_first: true` in the playbook 08/31/2025",
     "ambiguous_amount": "1,234 or 1.234 may be a thousand or one: write 1234 or 1.23, or say `thousands` of the column in the playbook",
-    "bad_amount": "write amounts as 1234.56 or 1 234,56; the sign of a currency may stand before or behind (`signs`)",
+    "bad_amount": "write amounts as 1234.56 or 1 234,56; the sign of a currency may stand before or behind (`signs` in playbook.yaml)",
     "zero_amount": "leave out rows without an amount",
     "impossible_amount": "beyond what the playbook takes for possible: look for a decimal point that was lost",
     "after_as_of": "rows after the as-of day are not known on that day",
