@@ -1,6 +1,7 @@
 """The whole job beside its floor: synthetic customers through `decide`, and one bare DuckDB query over the same files
 (scan both tables; count and sum by client, category or type, and month; write Parquet). In turns, each time in a process
-of its own: memory that nobody has used for a while is slow the first time, for whoever comes first.
+of its own: memory that nobody has used for a while is slow the first time, for whoever comes first. Beside them the copy:
+bare DuckDB reads the files that the job wrote and writes the same rows again, which is what its output alone takes.
 
 Prints the ratio of the medians, peak memory, and messages per second per core. Figures are for reading, nothing is asserted.
 """
@@ -37,6 +38,18 @@ def floor(data: Path, out: Path) -> dict[str, float]:
     return {"all": time.perf_counter() - started}
 
 
+def copy(data: Path, out: Path) -> dict[str, float]:
+    files = [*data.glob("*.parquet"), *data.glob("*.csv")]
+    out.mkdir(exist_ok=True)
+    started = time.perf_counter()
+    with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
+        for file in files:
+            form = "format parquet, compression zstd, compression_level 1" if file.suffix == ".parquet" else "format csv"
+            connection.execute(f"copy (from '{file}') to '{out / file.name}' ({form})")
+    return {"all": time.perf_counter() - started}
+
+
 def job(data: Path, out: Path) -> dict[str, float]:
     started = time.perf_counter()
     run = nextbest.decide(data, as_of="2025-08-31", out=out)
@@ -61,21 +74,23 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20, help="activity rows per customer")
     parser.add_argument("--times", type=int, default=3)
     arguments = parser.parse_args()
-    floors, jobs = [], []
+    floors, jobs, copies = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         data = nextbest.synth(arguments.customers, out=Path(folder) / "data", format="parquet", rows_per_customer=arguments.rows)
         for _ in range(arguments.times):
             floors.append(alone(floor, data, Path(folder) / "floor.parquet"))
             jobs.append(alone(job, data, Path(folder) / "out"))
+            copies.append(alone(copy, Path(folder) / "out", Path(folder) / "copy"))
     cores = os.cpu_count() or 1
-    bare, whole = (statistics.median(run["all"] for run in runs) for runs in (floors, jobs))
+    bare, whole, again = (statistics.median(run["all"] for run in runs) for runs in (floors, jobs, copies))
     written = statistics.median(run["messages"] / run["writing messages"] for run in jobs)
     print(f"{arguments.customers:,} customers, {arguments.customers * arguments.rows:,} rows, {cores} cores")
     for name in (name for name in jobs[0] if name not in ("all", "peak", "messages")):
         print(f"  {name:<34} {statistics.median(run[name] for run in jobs):8.2f} s")
-    for name, runs in (("floor", floors), ("job", jobs)):
+    for name, runs in (("floor", floors), ("job", jobs), ("copy", copies)):
         print(f"{name}: {', '.join(format(run['all'], '.2f') for run in runs)} s")
     print(f"floor {bare:.2f} s, job {whole:.2f} s, ratio {whole / bare:.1f}; peak memory {max(run['peak'] for run in jobs):.2f} GiB")
+    print(f"its files written again from themselves: {again:.2f} s, {again / bare:.1f} times the floor")
     print(f"messages, rendered and linted: {written / cores:,.0f} a second per core")
 
 
