@@ -68,7 +68,7 @@ class Run:
 
     @property
     def messages(self) -> "pd.DataFrame":
-        """One row per customer with a first offer: the text, its facts, its lint verdict."""
+        """One row per customer with a first offer: the text and its facts, or what held it back."""
         return self._parquet("messages")
 
     @property

@@ -80,7 +80,8 @@ def test_a_rest_from_one_offer_holds_for_that_offer_only(start):
     assert ask.get(f"{path}/decision").json()["message"]["text"]
     ask.post("/v1/customers/C1/suppressions", json={"until": "2199-01-01", "scope": "offer", "what": offer})
     assert ask.get(f"{path}/decision").json()["message"]["withheld"] == "withdrawn"
-    assert ask.get(f"{path}/explanation").json()["message"] is None
+    said = ask.get(f"{path}/explanation").json()
+    assert (said["message"], said["send_at"], said["treatment"], said["withheld"]) == (None, None, None, "withdrawn")
 
 
 def test_erasure_after_a_trial_holds_for_later_trials_and_rejects_too(start):

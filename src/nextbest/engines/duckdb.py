@@ -19,8 +19,10 @@ from nextbest.settings import Settings
 
 MALFORMED = "malformed_rows"
 BATCH = 1 << 17
-ENOUGH, SHARE, OWN_SHARE = "5GB", 5 / 8, 4 / 5
-"""The most memory the engine takes unless it is told; the most of the machine's; what it would take by itself."""
+ENOUGH = 5_000_000_000
+"""Bytes: the most memory that the engine takes unless it is told."""
+SHARE, OWN_SHARE = 5 / 8, 4 / 5
+"""The most of the machine's memory that it takes unless it is told; what DuckDB would take."""
 NEVER = "1TB"
 """More than any machine has."""
 
@@ -212,9 +214,9 @@ def _unnamed(headers: Sequence[str]) -> list[str]:
 
 def _limit(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave room, on a small machine, for what is held beside the engine."""
-    size = TypeAdapter(ByteSize).validate_python
     [(own,)] = connection.execute("select current_setting('memory_limit')").fetchall()
-    connection.execute(f"set memory_limit = '{min(size(ENOUGH), int(size(own) / OWN_SHARE * SHARE))}B'")
+    machine = TypeAdapter(ByteSize).validate_python(own) / OWN_SHARE
+    connection.execute(f"set memory_limit = '{min(ENOUGH, int(SHARE * machine))}B'")
 
 
 def _has_timezone(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -204,9 +204,9 @@ def refused(bound: Bound, language: str, table: str = "messages") -> str:
     tried = "case when greet = '' then list_append(tried, choice) else tried end"
     return (
         f"select {quote(bound.code)}, place, language, '' as greet, {NAMELESS} as greet_shape, {tried} as tried, "
-        f"list_concat(failed, found) as failed, found as broken\n"
-        f"from (select *, list_concat(broken, {own}) as found from {table} left join shapes using (language, shape)\n"
-        f"where language = {text(language)} and message is not null) where len(found) > 0"
+        f"list_concat(failed, broken) as failed, broken\n"
+        f"from (select * exclude (broken), list_concat(broken, {own}) as broken from {table} left join shapes using (language, shape)\n"
+        f"where language = {text(language)} and message is not null) where len(broken) > 0"
     )
 
 

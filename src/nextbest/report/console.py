@@ -80,7 +80,7 @@ def explanation(item: Explanation) -> RenderableType:
     """One customer's whole decision."""
     who = ", ".join(f"{name} {_plain(value)}" for name, value in item.profile.items())
     message = escape(item.message or f"no message: {item.withheld}")
-    message += "".join(f"\n{escape(f'{name}: {asked}')}" for name, asked in item.text_failed.items())
+    message += "".join(f"\n{escape(f'refused by the rule {rule}: {asked}')}" for rule, asked in item.refused_by.items())
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
     if item.chance is not None and item.chance < 1:
         message += f"\n[dim]its offer was chosen with a probability of {item.chance:.1%}: the playbook explores[/dim]"

@@ -98,7 +98,10 @@ class Activity:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything about one customer's decision. `text_failed`: the rules of the voice that refused its texts, and what each asks."""
+    """Everything about one customer's decision.
+
+    `refused_by`: where no text was left, the rules of the voice that refused those there were, and what each asks.
+    """
 
     customer: str
     as_of: str
@@ -111,7 +114,7 @@ class Explanation:
     facts: list[dict[str, str]] = field(default_factory=list)
     treatment: str | None = None
     withheld: str | None = None
-    text_failed: dict[str, str] = field(default_factory=dict)
+    refused_by: dict[str, str] = field(default_factory=dict)
     activity: list[Activity] = field(default_factory=list)
     language: str | None = None
     send_at: datetime | None = None
@@ -157,7 +160,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
         facts=message.get("facts") or [],
         treatment=message.get("treatment"),
         withheld=message.get("withheld"),
-        text_failed=_text_failed(book, message, language),
+        refused_by=_refused_by(book, message, language),
         activity=_activity(book, row, language),
         language=message.get("language"),
         send_at=message["send_at"].replace(tzinfo=UTC) if message.get("send_at") else None,
@@ -165,7 +168,7 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
     )
 
 
-def _text_failed(book: Bound, message: Row, language: str) -> dict[str, str]:
+def _refused_by(book: Bound, message: Row, language: str) -> dict[str, str]:
     if not (failed := message.get("failed")):
         return {}
     meanings = asked(book.model, message["language"], book.model.business.channel, language)

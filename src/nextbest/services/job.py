@@ -151,8 +151,8 @@ class Job:
         if not pairs:  # nobody may be written to: the table is there all the same
             pairs = [(1, self.book.model.business.languages[0])]
         self.engine.union(table, [render.texts(self.book, place, language, source) for place, language in pairs])
-        languages = tuple(dict.fromkeys(language for _, language in pairs))
-        self._lint_shapes(table, tuple(sorted(languages)))
+        languages = tuple(sorted({language for _, language in pairs}))
+        self._lint_shapes(table, languages)
         self.engine.union("refused", [render.refused(self.book, language, table) for language in languages])
 
     def _lint_shapes(self, table: str, languages: tuple[str, ...]) -> None:

@@ -60,7 +60,6 @@ def lint(
         raise DataError([Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", fix)])
     texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
     failed = failed_of(texts, playbook, voice, channel)
-    # The finder says what a rule means in the language of the texts.
     linted = [Linted(n, said, broken) for n, (said, broken) in enumerate(zip(texts, failed, strict=True), 1)]
     return LintResult(linted, asked(model, voice, channel, voice))
 

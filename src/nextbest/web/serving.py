@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import Loaded, find, load
 from nextbest.playbook.model import Offer
 from nextbest.services import jobs
+from nextbest.services.explain import Explanation, explain
 from nextbest.services.hosting import Host, usual_of
 from nextbest.services.keys import Key, known_keys
 from nextbest.services.left_out import LeftOut
@@ -153,6 +154,14 @@ class Desk:
         elif message is not None and self.held_back(customer, message["offer"]):
             said["message"] = {**message, "text": None, "facts": None, "send_at": None, "withheld": WITHDRAWN}
         return json.dumps(said, ensure_ascii=False).encode()
+
+    def explained(self, customer: str, language: str | None = None) -> Explanation:
+        """Why and why not, in the run in force, without what the customer has forbidden since. Raises UsageError."""
+        message = json.loads(self.stored(customer))["message"]
+        said = explain(self.host.run().folder, customer, language)
+        if message is not None and message["withheld"] == WITHDRAWN:
+            said = replace(said, message=None, facts=[], treatment=None, send_at=None, refused_by={}, withheld=WITHDRAWN)
+        return said
 
     def left_out(self, table: str) -> LeftOut:
         """Whom an export of the table must not hold: those erased or objecting, and where it holds texts those who refuse them."""

@@ -1,7 +1,7 @@
 """Decisions: the stored one, a fresh one, why, and the customers there are."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,8 +10,6 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nextbest.errors import NextbestError
-from nextbest.services.explain import explain
-from nextbest.services.memory import WITHDRAWN
 from nextbest.services.moment import day_of
 from nextbest.web.api.access import SCHEMES, At_desk, Operator, Viewer, admitted, desk_of
 from nextbest.web.api.errors import Refused
@@ -101,11 +99,7 @@ def explanation(desk: At_desk, key: Viewer, customer: str, language: Annotated[s
     """Every offer's path through every stage, the benefit term by term with what is behind it."""
     if desk.said.gone(customer):
         raise Refused(404, "customer", "is left alone", "nothing may be said of them")
-    stored = json.loads(desk.stored(customer))
-    said = explain(desk.host.run().folder, customer, language)
-    if (stored["message"] or {}).get("withheld") == WITHDRAWN:  # forbidden since
-        said = replace(said, message=None, facts=[], withheld=WITHDRAWN)
-    return asdict(said)
+    return asdict(desk.explained(customer, language))
 
 
 @router.post("/decisions", response_model=FreshDecision, summary="A fresh decision for a posted customer")

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from nextbest.errors import UsageError
 from nextbest.run import Run
-from nextbest.services.explain import Activity, Behind, Explanation, Failed, OfferExplained, explain
+from nextbest.services.explain import Activity, Behind, Explanation, Failed, OfferExplained
 from nextbest.services.lint import failed_of
 from nextbest.web.console.charts import drawn, lying_bars, standing_bars
 from nextbest.web.console.frame import element, facts, frame, turned_away, withheld
@@ -50,20 +50,18 @@ async def client(request: Request, playbook: str, customer: str) -> RedirectResp
         model = (await to_thread(lambda: found.book)).model
         language = here.language if here.language in model.business.languages else model.business.languages[0]
         try:
-            said = await to_thread(explain, found.folder, customer, language)
+            said = await to_thread(here.desk.explained, customer, language)
         except UsageError:
             element("p", here.say("client.unknown"), "nb-warn")
             return None
-        withdrawn = said.message is not None and here.desk.held_back(customer, said.offers[0].offer)
         with element("div", classes="nb-columns"):
             with element("section"):
                 element("h2", here.say("client.profile"))
                 facts(_profile(here, said))
             with element("section"):
                 element("h2", here.say("client.phone"))
-                text = None if withdrawn else said.message
-                broken = await to_thread(_broken, found, text, said.language) if text else []
-                _phone(here, said, model.contact.time_zone, text, broken, "withdrawn" if withdrawn else said.withheld)
+                broken = await to_thread(_broken, found, said.message, said.language) if said.message else []
+                _phone(here, said, model.contact.time_zone, broken)
         with element("div", classes="nb-columns"):
             for activity in said.activity:
                 _chart(here, activity)
@@ -132,21 +130,20 @@ def _broken(run: Run, text: str, language: str | None) -> list[str]:
     return failed
 
 
-def _phone(here: Here, said: Explanation, zone: str, text: str | None, broken: list[str], held: str | None) -> None:
-    if text is None:
-        element("p", f"{here.say('client.no_message')}: {withheld(here, held or 'no_offer')}", "nb-warn")
-        for asked in said.text_failed.values():
-            element("p", asked, "nb-soft")
+def _phone(here: Here, said: Explanation, zone: str, broken: list[str]) -> None:
+    if said.message is None:
+        element("p", f"{here.say('client.no_message')}: {withheld(here, said.withheld or 'no_offer')}", "nb-warn")
+        for rule, asked in said.refused_by.items():
+            element("p", here.say("client.refused_by", rule=rule, asked=asked), "nb-soft")
         return
     with element("div", classes="nb-phone"), element("div", classes="nb-push"):
         with element("div"):
             element("span", here.say("client.bank"))
             element("span", here.say("client.now"))
-        element("p", text)
+        element("p", said.message)
     verdict = here.say("client.lint.clean") if not broken else f"{here.say('client.lint.broken')}: {', '.join(broken)}"
-    element(
-        "p", f"{'✗' if broken else '✓'} {verdict}. {here.say('client.characters', count=len(text))}", "nb-stop" if broken else "nb-good"
-    )
+    size = here.say("client.characters", count=len(said.message))
+    element("p", f"{'✗' if broken else '✓'} {verdict}. {size}", "nb-stop" if broken else "nb-good")
     if said.send_at:
         element("p", here.say("client.send_at", moment=here.moment(said.send_at.timestamp(), zone)), "nb-soft")
     if said.chance is not None and said.chance < 1:
