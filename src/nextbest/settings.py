@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nextbest.errors import Problem, UsageError
@@ -15,7 +15,7 @@ class Settings(BaseSettings):
 
     memory_limit: str | None = Field(None, description="by default 5GB, and no more than five eighths of what the machine has")
     threads: int | None = Field(None, ge=1)
-    temp_folder: str | None = None
+    temp_folder: DirectoryPath | None = None
 
     def __init__(self, **values: Any):
         try:

@@ -56,6 +56,7 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("offers/gold-bars.yaml", "age >= p.adult_age", "name + 1 > 2", "gold-bars.yaml:7"),
         ("signals.yaml", "expect: {strength: 0}", "expect: {strength: 1}", "expected 1"),
         ("features.yaml", 'value: "outgoings - inflow"', 'value: "cash_gap - inflow"', "circle"),
+        ("voice/ru.yaml", "channels: [push, app, email]", "channels: [pusch]", "unknown channel 'pusch'"),
         ("voice/ru.yaml", 'bad: ["Ура! Вам карта!"]', 'bad: ["Ура!"]', "should fail"),
         ("voice/ru.yaml", "forbid: ['(?i)(^|[^\\p{L}])(круто", "forbid: ['(?i)((^|[^\\p{L}])(круто", "not RE2"),
         ("playbook.yaml", "fx_eur,", "fx_euro,", "unknown parameter"),

@@ -86,3 +86,17 @@ def test_a_wrong_setting_is_told(threads, tmp_path, monkeypatch):
     monkeypatch.setenv("NEXTBEST_THREADS", threads)
     done = run("synth", "--customers", 2, "--out", tmp_path / "bank")
     assert done.exit_code == 2 and "NEXTBEST_THREADS" in done.output
+
+
+def test_a_folder_for_what_spills_that_is_none_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTBEST_TEMP_FOLDER", str(tmp_path / "nowhere"))
+    done = run("synth", "--customers", 2, "--out", tmp_path / "bank")
+    assert done.exit_code == 2 and "NEXTBEST_TEMP_FOLDER" in done.output
+
+
+def test_too_little_memory_is_told_and_is_no_damaged_file(tmp_path, monkeypatch):
+    data = nextbest.synth(60, out=tmp_path / "bank")
+    monkeypatch.setenv("NEXTBEST_MEMORY_LIMIT", "1MB")
+    done = run("decide", data, "--as-of", "2025-08-31", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "NEXTBEST_MEMORY_LIMIT" in done.output and "damaged" not in done.output
+    assert not (tmp_path / "out").exists()

@@ -54,8 +54,11 @@ class DuckDBEngine:
     def __enter__(self) -> "DuckDBEngine":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.connection.close()
+        if isinstance(error, duckdb.OutOfMemoryException):
+            fix = "raise it, or leave it unset; fewer threads (NEXTBEST_THREADS) need less"
+            raise UsageError([Problem("NEXTBEST_MEMORY_LIMIT", "the memory does not suffice for these data", fix)]) from error
 
     def scan(self, files: Sequence[TableFile]) -> list[tuple[str, TableFile]]:
         """Table functions over the files, one per shape, each with a file of that shape."""

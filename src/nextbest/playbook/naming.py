@@ -133,6 +133,11 @@ def check_names(model: Playbook, base: Scope, say: Say) -> None:
             say(f"no voice/{language}.yaml", "write the voice or drop the language", "business", "languages")
     if business.channel not in model.channels:
         say(f"unknown channel '{business.channel}'", "declare it in channels.yaml", "business", "channel")
+    for language, voice in model.voices.items():
+        for name, rule in voice.lint.items():
+            for channel in rule.channels:
+                if channel not in model.channels:
+                    say(f"unknown channel '{channel}'", did_you_mean(channel, model.channels), "voices", language, "lint", name, "channels")
     for name in business.defaults:
         if name not in base.columns:
             say(f"'{name}' is not a customer column", "declare it in sources", "business", "defaults", name)

@@ -81,6 +81,8 @@ def explanation(item: Explanation) -> RenderableType:
     who = ", ".join(f"{name} {_plain(value)}" for name, value in item.profile.items())
     message = escape(item.message or f"no message: {item.withheld}")
     message += "".join(f"\n{escape(f'refused by the rule {rule}: {asked}')}" for rule, asked in item.refused_by.items())
+    if item.withheld == "no_text" and not item.refused_by:
+        message += "\nno wording was true and of the length that the channel asks"
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
     if item.chance is not None and item.chance < 1:
         message += f"\n[dim]its offer was chosen with a probability of {item.chance:.1%}: the playbook explores[/dim]"

@@ -94,6 +94,8 @@ class Reading:
         """What the engine cannot read of a table is told as a problem of its files. Raises DataError."""
         try:
             yield
+        except duckdb.OutOfMemoryException:
+            raise  # nothing is amiss with the files
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows stream
             # The engine's own words may hold a customer's values: they stay in the cause, for a debugger.
             what = f"the files cannot be read ({type(error).__name__}): one is damaged, ends its lines in two ways, or is of another kind"

@@ -117,19 +117,23 @@ class _View:
         if not allowed(here, "viewer"):
             return
         with told(here):
+            self._show_files()  # before the rows: a file holds those that are seen, however long the charts take
             await self.show_rows()
             found = here.desk.host.run(), chosen, here.desk.left_out("recommendations")
             offers, sure = await to_thread(first_offers, *found), await to_thread(confidences, *found)
             if chosen != self.chosen:
                 return  # a later filter shows its own
             self._show_charts(offers, sure)
-            self.files.clear()
-            with self.files:
-                element("span", here.say("results.export"))
-                for kind in ("csv", "xlsx", "parquet"):
-                    query = address_of(chosen)
-                    path = here.path("download", "recommendations") + f"?format={kind}" + (f"&{query}" if query else "")
-                    ui.link(kind.upper(), path).props("download")
+
+    def _show_files(self) -> None:
+        """Where what the filter finds can be fetched."""
+        query = address_of(self.chosen)
+        self.files.clear()
+        with self.files:
+            element("span", self.here.say("results.export"))
+            for kind in ("csv", "xlsx", "parquet"):
+                path = self.here.path("download", "recommendations") + f"?format={kind}" + (f"&{query}" if query else "")
+                ui.link(kind.upper(), path).props("download")
 
     async def show_rows(self) -> None:
         """The page of customers."""
