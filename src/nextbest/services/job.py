@@ -151,7 +151,7 @@ class Job:
         if not pairs:  # nobody may be written to: the table is there all the same
             pairs = [(1, self.book.model.business.languages[0])]
         self.engine.union(table, [render.texts(self.book, place, language, source) for place, language in pairs])
-        languages = tuple(sorted({language for _, language in pairs}))
+        languages = tuple(dict.fromkeys(language for _, language in pairs))
         self._lint_shapes(table, languages)
         self.engine.union("refused", [render.refused(self.book, language, table) for language in languages])
 
