@@ -80,3 +80,19 @@ def test_text_in_parquet_has_signs_too_and_numbers_have_none(bank: Bank):
         table.to_parquet(bank.write() / "transactions.parquet")
         run = nextbest.decide(bank.folder / "data", as_of="2025-08-31", out=bank.folder / "out")
         assert problems(run) == {} and spent(run) == worth
+
+
+def test_no_text_states_a_sum_that_lacks_rows(bank: Bank):
+    bank.tables["clients.csv"] = CLIENTS.replace("150000", "5000")
+    bank.add("transactions.csv", "1,2025-07-03 10:00:00,Отели,90000,KZT", "1,2025-07-05 10:00:00,Путешествия,60000,KZT")
+    assert "вы потратили 150\u00a0000\u00a0₸ на отели и путешествия" in bank.decide().recommendations.push_notification[0]
+    bank.add("transactions.csv", "1,2025-07-04 10:00:00,Отели,300,GBP")
+    run = bank.decide()
+    assert "у вас 3\u00a0оплаты за отели и путешествия." in run.recommendations.push_notification[0]
+    partial = pd.read_parquet(run.folder / "features.parquet")["summed in part"][0]
+    assert "spend[Отели]" in partial and "spend_back[2]" in partial
+    assert "spend[Путешествия]" not in partial and "spend_back[1]" not in partial
+    travel = next(offer for offer in nextbest.explain(run.folder, 1).offers if offer.offer == "travel-card")
+    behind = {item.cell: item for term in travel.terms for item in term.behind}
+    assert (behind["Отели"].count, behind["Отели"].sum, behind["Отели"].partial) == (2, 90000.0, True)
+    assert not behind["Путешествия"].partial

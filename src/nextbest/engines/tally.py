@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nextbest.plan.measures import DAYS_AGO, LAST_MONTH, PLACE, Coded
 from nextbest.plan.staging import DOUBLE
-from nextbest.playbook.bind import UNKNOWN
+from nextbest.playbook.bind import PARTIAL, UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ NO_HASHES: Hashes = np.zeros(0, np.uint64)
 _DAYS = 1 << 20
 """Beyond any number of days ago."""
 _MANY = 1 << 24
-"""Days of cells that may stand twice before they are put together."""
+"""Cells, and days of them, that may stand twice before they are put together."""
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Tally:
             for measure, keys in zip(self.measures, self._keys, strict=True)
         ]
         self._days: list[list[Places]] = [[] for _ in self.measures]
+        self._partial: list[list[Places]] = [[] for _ in self.measures]
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> "Tally":
         """Add all rows, as `plan.measures.coded` selects them. Sums are in units then."""
@@ -100,8 +101,9 @@ class Tally:
     def _count(self, batch: pa.RecordBatch) -> None:
         place = batch.column(PLACE).to_numpy() - self.first
         value = batch.column("value").to_numpy(zero_copy_only=False)  # nan where it is not known: it counts, and adds nothing
-        known, positive = np.nan_to_num(value) if batch.column("value").null_count else value, ~(value <= 0)
-        for measure, keys, figures, days in zip(self.measures, self._keys, self._figures, self._days, strict=True):
+        some_unknown, positive = batch.column("value").null_count > 0, ~(value <= 0)
+        known = np.nan_to_num(value) if some_unknown else value
+        for measure, keys, figures, days, partial in zip(self.measures, self._keys, self._figures, self._days, self._partial, strict=True):
             column = batch.column(measure.key)
             order = {key: number for number, key in enumerate(keys)}
             wanted = np.array([order.get(key, -1) for key in column.dictionary.to_pylist()] + [-1])
@@ -113,6 +115,8 @@ class Tally:
             cell = key[rows] * self.customers + place[rows]
             if "sum" in figures:
                 np.add.at(figures["sum"], cell, known[rows])
+                if some_unknown:
+                    partial.append(_distinct(cell[np.isnan(value[rows])]))
             bought = slice(None) if positive[rows].all() else positive[rows]
             if "count" in figures:
                 np.add.at(figures["count"], cell[bought], 1.0)
@@ -125,8 +129,9 @@ class Tally:
                     np.maximum.at(figures["first"], cell, ago)
                 if counts_days:
                     days.append(_distinct(cell[bought] * _DAYS + ago[bought]))
-                if sum(map(len, days[1:])) > _MANY:
-                    days[:] = [_distinct(np.concatenate(days))]
+            for found in (partial, days):
+                if sum(map(len, found[1:])) > _MANY:
+                    found[:] = [_distinct(np.concatenate(found))]
 
     def columns(self) -> dict[str, pa.Array]:
         """Cell → its figure for every customer, in the order of their places."""
@@ -144,12 +149,31 @@ class Tally:
                 found[cell.column] = pa.array(figure, mask=unknown)
         return found
 
+    def partial(self) -> pa.Table:
+        """The sums that lack a row whose amount is not known: the customer's place, and the sum's cell."""
+        found = [_PARTIAL.empty_table()]
+        for measure, keys, partial in zip(self.measures, self._keys, self._partial, strict=True):
+            if partial:
+                sums = {cell.key: cell.column for cell in measure.cells if cell.of == "sum"}
+                number, place = np.divmod(_distinct(np.concatenate(partial)), self.customers)
+                found.append(pa.table({PLACE: place, PARTIAL: pa.array([sums.get(key) for key in keys], pa.string()).take(number)}))
+        return pa.concat_tables(found).drop_null()
+
     def without_figures(self) -> "Tally":
         """The same, once its columns were taken: what comes next needs the room."""
         self._figures, self._days = [], []
         return self
 
 
+def by_customer(tallies: Iterable[Tally], customers: int) -> pa.ListArray:
+    """The sums of several tables that lack a row: a list for each of so many customers."""
+    together = pa.concat_tables([_PARTIAL.empty_table(), *(tally.partial() for tally in tallies)])
+    together = together.sort_by([(PLACE, "ascending"), (PARTIAL, "ascending")])
+    ends = np.cumsum(np.bincount(together[PLACE].to_numpy(), minlength=customers))
+    return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), together[PARTIAL].combine_chunks())
+
+
+_PARTIAL = pa.schema({PLACE: pa.int64(), PARTIAL: pa.string()})
 _START = {"sum": 0.0, "count": 0.0, "since": np.inf, "first": -np.inf}
 
 

@@ -14,7 +14,7 @@ from nextbest.messages.greeting import NAMELESS
 from nextbest.messages.locale import Written
 from nextbest.messages.template import GREET, MONTH, concatenation, length, names
 from nextbest.plan.stage import Stage, listing, once, quote, text
-from nextbest.playbook.bind import Bound, BoundOffer
+from nextbest.playbook.bind import PARTIAL, Bound, BoundOffer
 from nextbest.playbook.window import last_month
 from nextbest.rules.parse import Rule
 from nextbest.rules.render import tree
@@ -61,6 +61,7 @@ class _Texts:
             for name in self.offer.facts
             if name in stated
         }
+        self.sums = {item.column for needed in bound.cells.values() for item in needed if item.of == "sum"}
         self.ways = {part: len(self.offer.parts[part]) for part in PARTS}
 
     def select(self) -> str:
@@ -86,13 +87,20 @@ class _Texts:
     def _values(self) -> str:
         """Whom it is for, with the facts' values and which wordings are true."""
         key, own = quote(self.bound.code), _offer_columns(self.offer)
-        items = [f"{form.value(_over(self.offer.facts[name], own))} as {_value(name)}" for name, form in self.forms.items()]
+        items = [
+            f"{self._known(name, form.value(_over(self.offer.facts[name], own)))} as {_value(name)}" for name, form in self.forms.items()
+        ]
         for part, index in self.wordings:
             when = self.offer.parts[part][index].when
             items += [f"{_over(when, own)} as {_when(part, index)}"] if when is not None else []
         return f"""select {listing([key, "a.greet", "a.greet_shape", "a.tried", "a.failed", *items])}
 from {self.source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {self.place} and a.language = {text(self.language)}"""
+
+    def _known(self, fact: str, value: str) -> str:
+        """SQL: the fact's value, null where a sum behind it lacks a row: a text tells no part of an amount as the whole."""
+        sums = [text(root) for root in self.bound.roots(self.offer.facts[fact]) if root in self.sums]
+        return f"case when list_has_any({quote(PARTIAL)}, [{', '.join(sums)}]) then null else {value} end" if sums else value
 
     def _digits(self) -> list[str]:
         return [f"length(cast({_value(name)} as varchar)) as {_size_of_number(name)}" for name, form in self.forms.items() if form.whole]

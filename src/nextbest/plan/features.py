@@ -25,8 +25,7 @@ SUMMED, ALONE = "summed", "left alone"
 @once
 def features(bound: Bound) -> Stage:
     """Every customer that may be scored, with cells and features, in the order of `summed`."""
-    cells = [cell.column for needed in bound.cells.values() for cell in needed]
-    columns = listing([quote(name) for name in (*bound.customer_columns, *dict.fromkeys(cells))])
+    columns = listing([quote(name) for name in bound.inputs])
     return over(bound, f"select {columns}\nfrom {quote(SUMMED)}\nwhere not {quote(ALONE)}")
 
 

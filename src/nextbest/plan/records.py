@@ -16,14 +16,6 @@ VERDICT = ("verdict", "failed", "benefit", "propensity", "rank", "held_by")
 """The values of one row of `verdicts`: a row per offer, in the order in which the entry's header names them."""
 
 
-def inputs(bound: Bound) -> list[str]:
-    """The columns of features that everything else is computed from: the customer's own, and the cells."""
-    cells = []
-    for needed in bound.cells.values():
-        cells += [item.column for item in needed]
-    return [*bound.customer_columns, *dict.fromkeys(cells)]
-
-
 @once
 def places(bound: Bound) -> Stage:
     """Every customer's place in the run, by code, in that order; who was erased has none. Grain: one customer."""
@@ -94,7 +86,7 @@ left join past as t using ({key}))""",
 
 def input_columns(bound: Bound) -> str:
     """The inputs as they stand beside a record, in the customers' order. Grain: one customer who was scored."""
-    columns = ", ".join(f"{quote(name)} as {quote(INPUT + name)}" for name in inputs(bound))
+    columns = ", ".join(f"{quote(name)} as {quote(INPUT + name)}" for name in bound.inputs)
     return f"select {columns} from features"
 
 

@@ -45,7 +45,8 @@ KEPT = {
     "unreadable": "the cell is taken as unknown: mend it if it matters (1,234? `thousands` of the column says what the mark is; "
     "the sign of another currency than the playbook's own is no part of a customer's number)",
     "unknown": "the value is not in the playbook's list: it counts in totals only",
-    "unknown:currency": "it is not in the playbook's list, or the amount has another's sign: the row counts, its sum does not",
+    "unknown:currency": "it is not in the playbook's list, or the amount has another's sign: the row counts, its sum does not, "
+    "and no text states a sum that lacks it",
     "unknown:direction": "the value is not in the playbook's list: the type's own is taken",
     "unknown:language": "the value is not in the playbook's list: the first one is taken",
     "blank": "the column is needed and the cell is blank: it is taken as unknown; fill it in",

@@ -24,6 +24,8 @@ DATED = ("since", "first", "days")
 """What a measure can take of rows only where they have dates."""
 UNKNOWN = ("since", "first")
 """What is unknown, and not 0, where there is no row."""
+PARTIAL = "summed in part"
+"""The customer's column that lists the cells that are sums and lack a row whose amount is not known."""
 OWNED = "owned_products"
 """The customer column that lists the products held."""
 HOLDS = "holds"
@@ -108,6 +110,12 @@ class Bound:
     def customer_columns(self) -> tuple[str, ...]:
         """Columns of the customers table, the id among them."""
         return tuple(self.model.business.sources[self.model.business.customers].columns)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns from which everything of a customer is computed: their own, the cells, and which of these lack a row."""
+        cells = dict.fromkeys(item.column for needed in self.cells.values() for item in needed)
+        return (*self.customer_columns, *cells, PARTIAL)
 
     @property
     def code(self) -> str:

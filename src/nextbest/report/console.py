@@ -130,7 +130,11 @@ def _offer(offer: OfferExplained, currency: str) -> RenderableType:
 def _behind(term: TermExplained, currency: str) -> str:
     """The largest figures behind a term; the rest are counted."""
     largest = sorted(term.behind, key=lambda item: -item.sum)
-    shown = [f"{item.cell}: {f'{item.count} for ' if item.count else ''}{money(item.sum, currency)}" for item in largest[:MOST_SHOWN]]
+    shown = [
+        f"{item.cell}: {f'{item.count} for ' if item.count else ''}{money(item.sum, currency)}"
+        f"{', of which some have no known amount' if item.partial else ''}"
+        for item in largest[:MOST_SHOWN]
+    ]
     return "; ".join([*shown, *([f"and {len(largest) - MOST_SHOWN} more"] if len(largest) > MOST_SHOWN else [])])
 
 

@@ -22,7 +22,7 @@ from nextbest.plan.features import ALONE, SUMMED
 from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook import examples
-from nextbest.playbook.bind import UNKNOWN, Bound, BoundOffer, bound
+from nextbest.playbook.bind import PARTIAL, UNKNOWN, Bound, BoundOffer, bound
 from nextbest.playbook.bind_learning import BoundOfferLearning, bound_activity_learning, bound_offer_learning, bound_purchase_learning
 from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
@@ -250,7 +250,8 @@ def _sums(book: Bound) -> list[Stage]:
     figures = ", ".join(f"cast({'null' if cell.of in UNKNOWN else '0'} as double) as {quote(cell.column)}" for cell in cells)
     key = quote(book.code)
     alone = f"{key} in (select {key} from left_alone) as {quote(ALONE)}"
-    summed = f"select *, {', '.join(filter(None, (alone, figures)))} from {quote(customers)}"
+    partial = f"cast([] as varchar[]) as {quote(PARTIAL)}"
+    summed = f"select *, {', '.join(filter(None, (alone, figures, partial)))} from {quote(customers)}"
     return [*(Stage("coded", "one row", select) for select in coded), Stage(SUMMED, "one customer", summed)]
 
 

@@ -11,7 +11,7 @@ import duckdb
 from nextbest.errors import Problem, UsageError
 from nextbest.intake.scan import parquet
 from nextbest.messages.lint import asked
-from nextbest.playbook.bind import HOLDS, OWNED, Bound, BoundOffer, keys_of
+from nextbest.playbook.bind import HOLDS, OWNED, PARTIAL, Bound, BoundOffer, keys_of
 from nextbest.playbook.model import Measure
 from nextbest.playbook.reference import Row, evidence_counts, outcome, with_own_signals
 from nextbest.playbook.window import is_month_end, month_back
@@ -23,11 +23,15 @@ from nextbest.words import say
 
 @dataclass(frozen=True)
 class Behind:
-    """What is behind a figure: a cell, how many rows and what they add up to; or a customer's own figure (no rows)."""
+    """What is behind a figure: a cell, how many rows and what they add up to; or a customer's own figure (no rows).
+
+    `partial`: whether the sum lacks some of the rows, in a currency without a rate.
+    """
 
     cell: str
     count: int
     sum: float
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,11 +185,8 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
         sums = {key: row.get(cell(measure.sum, key)) for key in keys_of(book.model, measure)}
         months = measure.by == "month_back"
-        cells = [
-            Behind(key if months else _called(book, measure, key, language), int(row.get(cell(measure.count, key)) or 0), float(total))
-            for key, total in sums.items()
-            if total
-        ]
+        called = {key: key if months else _called(book, measure, key, language) for key, total in sums.items() if total}
+        cells = [_summed(measure, key, row, name) for key, name in called.items()]
         if not months:  # they stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
         if cells:
@@ -269,14 +270,20 @@ def _offer(book: Bound, offer: BoundOffer, record: Row, row: Row, ranked: list[R
 
 def _behind(book: Bound, rule: Rule, row: Row, language: str) -> list[Behind]:
     """The cells under a rule, each with its count and sum."""
-    found = []
-    for measure in book.measures.values():
-        for key in keys_of(book.model, measure):
-            sums, counts = cell(measure.sum, key), cell(measure.count, key)
-            if sums in book.roots(rule) and row.get(sums):
-                found.append(Behind(_called(book, measure, key, language), int(row.get(counts) or 0), row[sums]))
+    found = [
+        _summed(measure, key, row, _called(book, measure, key, language))
+        for measure in book.measures.values()
+        for key in keys_of(book.model, measure)
+        if cell(measure.sum, key) in book.roots(rule) and row.get(cell(measure.sum, key))
+    ]
     known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
     return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
+
+
+def _summed(measure: Measure, key: str, row: Row, called: str) -> Behind:
+    """A cell that holds something."""
+    column = cell(measure.sum, key)
+    return Behind(called, int(row.get(cell(measure.count, key)) or 0), float(row[column]), column in (row.get(PARTIAL) or ()))
 
 
 def _called(book: Bound, measure: Measure, key: str, language: str) -> str:

@@ -58,7 +58,7 @@ class Job:
 
     def features_again(self) -> None:
         """The same once customers' columns among the features were filled: rules may name them."""
-        columns = ", ".join(map(quote, records.inputs(self.book)))
+        columns = ", ".join(map(quote, self.book.inputs))
         self.engine.create(Stage("filled", "one customer", f"select {columns} from features"))
         self.engine.create(features.over(self.book, "from filled"))
         self.engine.drop("filled")

@@ -17,7 +17,7 @@ from nextbest import __version__
 from nextbest.engines.duckdb import DuckDBEngine
 from nextbest.errors import Problem, UsageError
 from nextbest.plan import features
-from nextbest.plan.records import INPUT, inputs
+from nextbest.plan.records import INPUT
 from nextbest.plan.stage import Stage, quote, text
 from nextbest.playbook.bind import Bound, bound
 from nextbest.playbook.load import load
@@ -108,9 +108,13 @@ def _again(header: dict[str, Any], stored: pa.Table, archive: bytes, place: int)
 
 def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     """Features from the stored inputs, and what was usual in the batch."""
-    own = next(kind for name, kind, *_ in job.engine.rows("describe stored") if name == INPUT + job.key.strip('"'))
+    kinds = {name: kind for name, kind, *_ in job.engine.rows("describe stored")}
+    own = kinds[INPUT + job.key.strip('"')]
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
-    values = ", ".join(f"{quote(INPUT + name)} as {quote(name)}" for name in inputs(job.book))
+    values = ", ".join(
+        f"{quote(INPUT + name) if INPUT + name in kinds else 'cast([] as varchar[])'} as {quote(name)}"  # PARTIAL was not always kept
+        for name in job.book.inputs
+    )
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))
     job.population()
     job.engine.view(features.signals(job.book))

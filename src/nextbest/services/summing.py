@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from nextbest.engines.duckdb import DuckDBEngine
-from nextbest.engines.tally import NO_HASHES, Hashes, Tally
+from nextbest.engines.tally import NO_HASHES, Hashes, Tally, by_customer
 from nextbest.intake.files import find
 from nextbest.plan import features, measures
 from nextbest.plan.features import ALONE, SUMMED
 from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import quote
 from nextbest.plan.staging import REJECTED
-from nextbest.playbook.bind import Bound
+from nextbest.playbook.bind import PARTIAL, Bound
 from nextbest.services.progress import Progress
 from nextbest.services.reading import Reading
 from nextbest.settings import Settings
@@ -140,6 +140,7 @@ class Summing:
         alone[[place - turn.first for (place,) in self.engine.rows(left)]] = True
         own = self.engine.batches(ordered, ROWS).read_all()
         columns = dict(zip(own.column_names, own.columns, strict=True)) | {ALONE: pa.array(alone)}
+        columns[PARTIAL] = by_customer(tallies, turn.customers)
         table = pa.table(columns | {name: column for tally in tallies for name, column in tally.columns().items()})
         if turn.whole:
             self.engine.show(SUMMED, table)

@@ -210,7 +210,10 @@ def _behind(here: Here, behind: list[Behind], currency: str) -> str:
     largest = sorted(behind, key=lambda item: -item.sum)
     shown = [
         here.say(
-            "client.rows" if item.count else "client.figure", cell=item.cell, sum=f"{here.number(item.sum)} {currency}", count=item.count
+            "client.rows_partial" if item.partial else "client.rows" if item.count else "client.figure",
+            cell=item.cell,
+            sum=f"{here.number(item.sum)} {currency}",
+            count=item.count,
         )
         for item in largest[:_MOST_BEHIND]
     ]
