@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import DirectoryPath, Field, SecretStr, ValidationError
+from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nextbest.errors import Problem, UsageError
@@ -11,9 +11,9 @@ from nextbest.errors import Problem, UsageError
 class Settings(BaseSettings):
     """Limits of the embedded engine. Past the memory limit it spills to the temporary folder. Raises UsageError."""
 
-    model_config = SettingsConfigDict(env_prefix="NEXTBEST_")
+    model_config = SettingsConfigDict(env_prefix="NEXTBEST_", env_ignore_empty=True)
 
-    memory_limit: str | None = Field(None, description="by default 5GB, and no more than five eighths of what the machine has")
+    memory_limit: ByteSize | None = Field(None, gt=0, description="by default 5GB, and no more than five eighths of what the machine has")
     threads: int | None = Field(None, ge=1)
     temp_folder: DirectoryPath | None = None
 

@@ -88,6 +88,19 @@ def test_a_wrong_setting_is_told(threads, tmp_path, monkeypatch):
     assert done.exit_code == 2 and "NEXTBEST_THREADS" in done.output
 
 
+@pytest.mark.parametrize("limit", ["0GB", "-1GB", "much", "1e400GB"])
+def test_a_limit_of_memory_that_is_none_is_told(limit, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTBEST_MEMORY_LIMIT", limit)
+    done = run("synth", "--customers", 2, "--out", tmp_path / "bank")
+    assert done.exit_code == 2 and "NEXTBEST_MEMORY_LIMIT" in done.output
+
+
+def test_a_setting_that_is_empty_is_not_set(tmp_path, monkeypatch):
+    for name in ("NEXTBEST_MEMORY_LIMIT", "NEXTBEST_THREADS", "NEXTBEST_TEMP_FOLDER"):
+        monkeypatch.setenv(name, "")
+    assert run("synth", "--customers", 2, "--out", tmp_path / "bank").exit_code == 0
+
+
 def test_a_folder_for_what_spills_that_is_none_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("NEXTBEST_TEMP_FOLDER", str(tmp_path / "nowhere"))
     done = run("synth", "--customers", 2, "--out", tmp_path / "bank")

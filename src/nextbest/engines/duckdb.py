@@ -33,7 +33,10 @@ class DuckDBEngine:
     def __init__(self, folder: Path, settings: Settings | None = None):
         settings = settings or Settings()
         config: dict[str, Any] = {"temp_directory": str(folder / "spill")}
-        config |= {name: value for name in ("memory_limit", "threads") if (value := getattr(settings, name)) is not None}
+        if settings.memory_limit is not None:
+            config["memory_limit"] = f"{settings.memory_limit}B"
+        if settings.threads is not None:
+            config["threads"] = settings.threads
         try:
             self.connection = duckdb.connect(config=config)
         except duckdb.Error as error:

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from nextbest.report.numbers import number, signed
+from nextbest.words import withheld
 
 if TYPE_CHECKING:  # what they stand on takes a second to load, and nothing is shown of most of it
     from nextbest.run import Run
@@ -79,7 +80,7 @@ def _problems(problems: list[dict[str, object]]) -> Table:
 def explanation(item: Explanation) -> RenderableType:
     """One customer's whole decision."""
     who = ", ".join(f"{name} {_plain(value)}" for name, value in item.profile.items())
-    message = escape(item.message or f"no message: {item.withheld}")
+    message = escape(item.message or f"no message: {withheld('en', item.withheld or 'no_offer')}")
     message += "".join(f"\n{escape(f'refused by the rule {rule}: {asked}')}" for rule, asked in item.refused_by.items())
     if item.withheld == "no_text" and not item.refused_by:
         message += "\nno wording was true and of the length that the channel asks"
@@ -147,7 +148,8 @@ def explanation_html(item: Explanation) -> str:
 
 def lint_result(result: LintResult) -> RenderableType:
     """Each text that breaks a rule, and which."""
-    table = Table(title=f"{sum(bool(t.failed) for t in result.texts)} of {len(result.texts)} texts break a rule", title_justify="left")
+    broken, blank = sum(bool(item.failed) for item in result.texts), f"; rows without a text: {result.blank}" if result.blank else ""
+    table = Table(title=f"{broken} of {len(result.texts)} texts break a rule{blank}", title_justify="left")
     table.add_column("row", justify="right")
     table.add_column("rule")
     table.add_column("what it asks", overflow="fold")

@@ -14,6 +14,7 @@ from nextbest.plan.ranking import FIRST, col
 from nextbest.plan.stage import quote, text
 from nextbest.playbook.bind import Bound, BoundOffer
 from nextbest.report.numbers import number
+from nextbest.words import withheld
 
 
 @dataclass(frozen=True)
@@ -141,17 +142,7 @@ def _funnel(record: dict[str, Any]) -> list[Bar]:
 
 def _held(book: Bound, record: dict[str, Any]) -> list[tuple[str, str]]:
     """What held customers or messages back, and how many."""
-    return [(RULES.get(rule, rule.replace(":", ": ").replace("_", " ")), number(n)) for rule, n in record["counts"]["held_by"].items()]
-
-
-RULES = {
-    "profiling": "objection to profiling: not scored",
-    "consent": "no consent to messages",
-    "no_text": "no text fits the rules",
-    "withdrawn": "opted out while the run went on",
-    "suppressed": "left in peace until a day",
-    "erased": "had themselves erased: not scored",
-}
+    return [(withheld("en", rule), number(n)) for rule, n in record["counts"]["held_by"].items()]
 
 
 def _holdouts(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -180,7 +171,8 @@ def _of_first(book: Bound, name: str) -> str:
 
 def _bounds(engine: Engine) -> tuple[int, int]:
     low, high = engine.rows("select coalesce(min(length(message)), 0), coalesce(max(length(message)), 0) from messages")[0]
-    return low // 5 * 5, high // 5 * 5 + 5
+    first = low // 5 * 5
+    return first, max(-(high // -5) * 5, first + 5)
 
 
 def _histogram(engine: Engine, select: str, step: int, low: int, high: int) -> list[Bar]:

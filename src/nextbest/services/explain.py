@@ -183,10 +183,8 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     """What the customer's rows add up to over the whole time, of the measures that this playbook uses."""
     found = []
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
-        sums = {key: row.get(cell(measure.sum, key)) for key in keys_of(book.model, measure)}
-        months = measure.by == "month_back"
-        called = {key: key if months else _called(book, measure, key, language) for key, total in sums.items() if total}
-        cells = [_summed(measure, key, row, name) for key, name in called.items()]
+        months, keys = measure.by == "month_back", [key for key in keys_of(book.model, measure) if row.get(cell(measure.sum, key))]
+        cells = [_summed(measure, key, row, key if months else _called(book, measure, key, language)) for key in keys]
         if not months:  # they stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
         if cells:

@@ -24,10 +24,11 @@ class Linted:
 
 @dataclass(frozen=True)
 class LintResult:
-    """All texts, and what each rule means."""
+    """All texts, what each rule means, and how many rows hold no text."""
 
     texts: list[Linted]
     meanings: dict[str, str]
+    blank: int = 0
 
     @property
     def clean(self) -> bool:
@@ -58,10 +59,11 @@ def lint(
     if not wanted or wanted[0] not in header:
         fix = f"name it with --column; the first line must name the columns, and has {len(header)}"
         raise DataError([Problem(path.name, f"no column {column or ' or '.join(COLUMNS[:3])}", fix)])
-    texts = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
-    failed = failed_of(texts, playbook, voice, channel)
-    linted = [Linted(n, said, broken) for n, (said, broken) in enumerate(zip(texts, failed, strict=True), 1)]
-    return LintResult(linted, asked(model, voice, channel, voice))
+    cells = [row[header.index(wanted[0])] if len(row) > header.index(wanted[0]) else "" for row in rows]
+    texts = {line: cell for line, cell in enumerate(cells, 1) if cell.strip()}
+    failed = failed_of(list(texts.values()), playbook, voice, channel)
+    linted = [Linted(line, said, broken) for (line, said), broken in zip(texts.items(), failed, strict=True)]
+    return LintResult(linted, asked(model, voice, channel, voice), len(cells) - len(texts))
 
 
 def failed_of(texts: list[str], playbook: str | Path, voice: str, channel: str) -> list[list[str]]:

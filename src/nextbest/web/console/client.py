@@ -12,8 +12,9 @@ from nextbest.run import Run
 from nextbest.services.explain import Activity, Behind, Explanation, Failed, OfferExplained
 from nextbest.services.lint import failed_of
 from nextbest.web.console.charts import drawn, lying_bars, standing_bars
-from nextbest.web.console.frame import element, facts, frame, turned_away, withheld
+from nextbest.web.console.frame import element, facts, frame, turned_away
 from nextbest.web.console.here import Here, here_of
+from nextbest.words import withheld
 
 _MOST_BARS = 12
 _MOST_BEHIND = 4
@@ -132,7 +133,7 @@ def _broken(run: Run, text: str, language: str | None) -> list[str]:
 
 def _phone(here: Here, said: Explanation, zone: str, broken: list[str]) -> None:
     if said.message is None:
-        element("p", f"{here.say('client.no_message')}: {withheld(here, said.withheld or 'no_offer')}", "nb-warn")
+        element("p", f"{here.say('client.no_message')}: {withheld(here.language, said.withheld or 'no_offer')}", "nb-warn")
         for rule, asked in said.refused_by.items():
             element("p", here.say("client.refused_by", rule=rule, asked=asked), "nb-soft")
         return

@@ -17,7 +17,6 @@ from nextbest.words import LANGUAGES
 
 _STYLE = (Path(__file__).parent / "look" / "console.css").read_text(encoding="utf-8")
 PRIMARY = "#1f5fbf"
-_HELD_BY = ("profiling", "consent", "no_text", "withdrawn", "suppressed", "erased", "no_offer")
 log = logging.getLogger("nextbest.server")
 
 
@@ -104,11 +103,6 @@ def told(here: Here) -> Iterator[None]:
     except Exception as error:
         log.error("unforeseen", extra={"what": type(error).__name__}, exc_info=error)
         ui.notify(here.say("error.unforeseen"), type="negative", timeout=0, close_button="✕")
-
-
-def withheld(here: Here, rule: str) -> str:
-    """Why there is no message, in words."""
-    return here.say(f"withheld.{rule}") if rule in _HELD_BY else here.say("withheld.other", rule=rule.replace("_", " "))
 
 
 def element(tag: str, text: str = "", classes: str = "") -> TextElement:

@@ -13,8 +13,9 @@ from nicegui import ui
 
 from nextbest.services.results import BINS, SORTS, Chosen, confidences, first_offers, page
 from nextbest.web.console.charts import drawn, lying_bars, redraw, standing_bars
-from nextbest.web.console.frame import allowed, cards, element, frame, plain_table, told, turned_away, withheld
+from nextbest.web.console.frame import allowed, cards, element, frame, plain_table, told, turned_away
 from nextbest.web.console.here import PLACE, Here, here_of
+from nextbest.words import withheld
 
 _ROWS = 25
 _LONGEST = 100
@@ -153,7 +154,7 @@ class _View:
                 "product": self.names.get(row["offer"], row["product"]) if row["offer"] else "–",
                 "benefit": here.number(row["benefit"]) if row["offer"] else "–",
                 "confidence": here.number(row["confidence"]) if row["offer"] else "–",
-                "message": row["message"] or withheld(here, row["withheld"] or ("other" if row["offer"] else "no_offer")),
+                "message": row["message"] or withheld(here.language, row["withheld"] or ("other" if row["offer"] else "no_offer")),
             }
             for row in found.rows
         ]
