@@ -59,6 +59,10 @@ def test_all_problems_at_once_with_file_and_line(own):
         ("voice/ru.yaml", "channels: [push, app, email]", "channels: [pusch]", "unknown channel 'pusch'"),
         ("voice/ru.yaml", 'bad: ["Ура! Вам карта!"]', 'bad: ["Ура!"]', "should fail"),
         ("voice/ru.yaml", "forbid: ['(?i)(^|[^\\p{L}])(круто", "forbid: ['(?i)((^|[^\\p{L}])(круто", "not RE2"),
+        ("voice/ru.yaml", "    require: '\\p{Nd}'\n", "", "the rule looks for nothing"),
+        ("voice/ru.yaml", "    require: '\\p{Nd}'\n", "    require: ''\n", "at least 1 character"),
+        ("voice/ru.yaml", "  says_a_figure:", "  length:", "every voice has a rule 'length' of its own"),
+        ("voice/ru.yaml", ", en: The text has at least one figure", "", "no text in en"),
         ("playbook.yaml", "fx_eur,", "fx_euro,", "unknown parameter"),
         ("playbook.yaml", "USD: [$, US$, USD]", "GBP: [£]", "no table has amounts in 'GBP'"),
         ("playbook.yaml", "USD: [$, US$, USD]", "USD: [€]", "'€' cannot be a sign of 'USD'"),
@@ -78,6 +82,12 @@ def test_all_problems_at_once_with_file_and_line(own):
 def test_one_fault(own, name, old, new, says):
     edit(own, name, old, new)
     assert any(says in problem for problem in problems(own)), problems(own)
+
+
+def test_a_pattern_that_is_none_is_told_once(own):
+    edit(own, "voice/ru.yaml", "require: '\\p{Nd}'", "require: '('")
+    [problem] = problems(own)
+    assert "pattern is not RE2: Invalid Input Error: missing ): (" in problem
 
 
 def test_a_file_that_nothing_reads_and_one_that_is_not_utf8_are_told(own):

@@ -5,9 +5,8 @@ from collections.abc import Collection
 
 from nextbest.plan.stage import text
 from nextbest.playbook.model import Playbook
-from nextbest.playbook.speech import LintRule, Tokens, Voice
+from nextbest.playbook.speech import AGREEMENT, LENGTH, LintRule, Tokens, Voice
 
-LENGTH, AGREEMENT = "length", "agreement"
 DIMENSIONS = ("personalisation", "tone", "clarity", "format")
 
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from nextbest.playbook.load import Place
 from nextbest.playbook.model import Playbook
 from nextbest.playbook.naming import Say
+from nextbest.playbook.speech import AGREEMENT, LENGTH
 
 
 def check_shape(model: Playbook, say: Say) -> None:
     """Tell the columns and forms of words that are missing."""
     _tables(model, say)
     _words(model, say)
+    _rules(model, say)
 
 
 def missing_texts(model: Playbook) -> Iterator[tuple[Place, str]]:
@@ -44,6 +46,16 @@ def _words(model: Playbook, say: Say) -> None:
                 say(f"'{word}' has {len(forms)} forms, {language} has {wanted}", "write all of them", "voices", language, "words", word)
 
 
+def _rules(model: Playbook, say: Say) -> None:
+    for language, voice in model.voices.items():
+        for name, rule in voice.lint.items():
+            path = ("voices", language, "lint", name)
+            if name in (LENGTH, AGREEMENT):
+                say(f"every voice has a rule '{name}' of its own", "call this one otherwise", *path)
+            if not (rule.forbid or rule.require or rule.at_most or rule.tokens):
+                say("the rule looks for nothing", "write `forbid`, `require`, `at_most` or `tokens`", *path)
+
+
 def _texts(model: Playbook) -> Iterator[tuple[Place, dict[str, str]]]:
     """Path, and language → text."""
     for name, feature in model.features.features.items():
@@ -56,6 +68,9 @@ def _texts(model: Playbook) -> Iterator[tuple[Place, dict[str, str]]]:
         yield ("signals", name, "meaning"), signal.meaning
     for name, segment in model.segments.items():
         yield ("segments", name, "meaning"), segment.meaning
+    for language, voice in model.voices.items():
+        for name, asked in voice.lint.items():
+            yield ("voices", language, "lint", name, "meaning"), asked.meaning
     for offer in model.offers.values():
         path = ("offers", offer.id)
         yield (*path, "name"), offer.name

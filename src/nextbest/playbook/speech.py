@@ -6,6 +6,10 @@ from pydantic import Field
 
 from nextbest.playbook.entry import Expression, Name, Strict, Texts
 
+LENGTH, AGREEMENT = "length", "agreement"
+"""The rules that every voice has: the channel's range of characters, and numbers that agree with their words."""
+Pattern = Annotated[str, Field(min_length=1)]
+
 
 class Channel(Strict):
     """One way to reach a customer, and what its texts look like."""
@@ -17,7 +21,7 @@ class Channel(Strict):
 class Tokens(Strict):
     """Pieces of a text that a lint rule looks at, and those that are let through."""
 
-    find: str
+    find: Pattern
     allow: list[str] = []
     allow_pattern: str | None = None
 
@@ -28,9 +32,9 @@ class LintRule(Strict):
 
     dimension: Literal["personalisation", "tone", "clarity", "format"]
     meaning: Texts
-    forbid: list[str] = []
-    require: str | None = None
-    at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
+    forbid: list[Pattern] = []
+    require: Pattern | None = None
+    at_most: dict[Pattern, Annotated[int, Field(ge=0)]] = {}
     tokens: Tokens | None = None
     channels: list[str] = Field([], description="empty: every channel")
     good: list[str] = Field([], description="texts that must pass")

@@ -28,6 +28,7 @@ from nextbest.playbook.load import find, load
 from nextbest.playbook.params import latest_start
 from nextbest.playbook.shape import missing_texts
 from nextbest.playbook.sources import SourceColumn
+from nextbest.playbook.speech import LintRule
 from nextbest.rules.parse import Rule
 from nextbest.rules.render import sql
 
@@ -145,32 +146,40 @@ def _wording(book: Bound, offer: BoundOffer, language: str, wording: str, where:
 
 
 def _voices(book: Bound) -> list[Problem]:
-    """Each lint rule passes its good texts and fails its bad ones, in the engine that will run it."""
+    """Each lint rule passes its good texts and fails its bad ones, in the engine that will run it, and all stand together."""
     problems = []
     with duckdb.connect() as connection:
         for language, voice in book.model.voices.items():
-            for channel in book.model.channels:
-                parts = ", ".join(part(book.model, language, channel, "'x'") for part in (failed_rules, by_shape, by_text))
-                try:
-                    connection.execute(f"select {parts}")
-                except duckdb.Error as error:
-                    what = f"the patterns for {channel} do not stand together: {str(error).splitlines()[0]}"
-                    problems.append(
-                        Problem(book.loaded.where("voices", language, "lint"), what, "each must be whole by itself; see RE2's syntax")
-                    )
-            for name, rule in voice.lint.items():
-                where = book.loaded.where("voices", language, "lint", name)
-                for wanted, samples in ((False, rule.good), (True, rule.bad)):
-                    for sample in samples:
-                        try:
-                            [(got,)] = connection.execute(f"select {breaks(rule, text(sample))}").fetchall()
-                        except duckdb.Error as error:
-                            problems.append(Problem(where, f"pattern is not RE2: {str(error).splitlines()[0]}", "see RE2's syntax"))
-                            break
-                        if got is not wanted:
-                            problems.append(
-                                Problem(where, f"«{sample}» should {'fail' if wanted else 'pass'}", "mend the pattern or the sample")
-                            )
+            places = {name: book.loaded.where("voices", language, "lint", name) for name in voice.lint}
+            own = [problem for name, rule in voice.lint.items() for problem in _rule(connection, rule, places[name])]
+            problems += own or _together(connection, book, language)
+    return problems
+
+
+def _rule(connection: duckdb.DuckDBPyConnection, rule: LintRule, where: str) -> list[Problem]:
+    problems = []
+    for fails, sample in (*((False, item) for item in rule.good), *((True, item) for item in rule.bad)):
+        try:
+            [(got,)] = connection.execute(f"select {breaks(rule, text(sample))}").fetchall()
+        except duckdb.Error as error:
+            return [_Unwritable(where, f"pattern is not RE2: {str(error).splitlines()[0]}", "see RE2's syntax")]
+        if got is not fails:
+            problems.append(Problem(where, f"«{sample}» should {'fail' if fails else 'pass'}", "mend the pattern or the sample"))
+    return problems
+
+
+def _together(connection: duckdb.DuckDBPyConnection, book: Bound, language: str) -> list[Problem]:
+    """Patterns are joined into one: a bracket that one leaves open takes in the next."""
+    problems: list[Problem] = []
+    for channel in book.model.channels:
+        parts = ", ".join(part(book.model, language, channel, "'x'") for part in (failed_rules, by_shape, by_text))
+        try:
+            connection.execute(f"select {parts}")
+        except duckdb.Error as error:
+            what = f"the patterns for {channel} do not stand together: {str(error).splitlines()[0]}"
+            problems.append(
+                _Unwritable(book.loaded.where("voices", language, "lint"), what, "each must be whole by itself; see RE2's syntax")
+            )
     return problems
 
 

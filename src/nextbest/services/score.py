@@ -11,8 +11,9 @@ import pandas as pd
 from nextbest.errors import DataError, Problem, UsageError
 from nextbest.intake.files import read_texts
 from nextbest.intake.scan import parquet
-from nextbest.messages.lint import AGREEMENT, DIMENSIONS, LENGTH
+from nextbest.messages.lint import DIMENSIONS
 from nextbest.playbook.load import load
+from nextbest.playbook.speech import AGREEMENT, LENGTH
 from nextbest.run import Run
 from nextbest.services.lint import failed_of
 
