@@ -13,7 +13,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NEXTBEST_", env_ignore_empty=True)
 
-    memory_limit: ByteSize | None = Field(None, gt=0, description="by default 5GB, and no more than five eighths of what the machine has")
+    memory_limit: ByteSize | None = Field(
+        None, ge=1_000_000, description="by default 5GB, and no more than five eighths of what the machine has"
+    )
     threads: int | None = Field(None, ge=1)
     temp_folder: DirectoryPath | None = None
 

@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_told(threads, tmp_path, monkeypatch):
     assert done.exit_code == 2 and "NEXTBEST_THREADS" in done.output
 
 
-@pytest.mark.parametrize("limit", ["0GB", "-1GB", "much", "1e400GB"])
+@pytest.mark.parametrize("limit", ["0GB", "-1GB", "much", "1e400GB", "4", "80%"])
 def test_a_limit_of_memory_that_is_none_is_told(limit, tmp_path, monkeypatch):
     monkeypatch.setenv("NEXTBEST_MEMORY_LIMIT", limit)
     done = run("synth", "--customers", 2, "--out", tmp_path / "bank")

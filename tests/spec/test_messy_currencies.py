@@ -82,6 +82,19 @@ def test_text_in_parquet_has_signs_too_and_numbers_have_none(bank: Bank):
         assert problems(run) == {} and spent(run) == worth
 
 
+def test_a_row_in_an_unknown_currency_may_be_of_any(bank: Bank):
+    bank.add("transactions.csv", "1,2025-07-03,Отели,90,EUR", "1,2025-07-04,Отели,300,GBP")
+    partial = pd.read_parquet(bank.decide().folder / "features.parquet")["summed in part"][0]
+    assert {"spend_in[EUR]", "spend_in[USD]", "spend_in[RUB]"} <= set(partial)
+
+
+def test_a_sum_that_lacks_all_its_rows_is_explained(bank: Bank):
+    bank.add("transactions.csv", "1,2025-07-03,Отели,300,GBP", "1,2025-07-04,Отели,300,GBP")
+    said = nextbest.explain(bank.decide().folder, 1)
+    [hotels] = [cell for measure in said.activity if measure.measure == "spend" for cell in measure.cells if cell.cell == "Отели"]
+    assert (hotels.count, hotels.sum, hotels.partial) == (2, 0, True)
+
+
 def test_no_text_states_a_sum_that_lacks_rows(bank: Bank):
     bank.tables["clients.csv"] = CLIENTS.replace("150000", "5000")
     bank.add("transactions.csv", "1,2025-07-03 10:00:00,Отели,90000,KZT", "1,2025-07-05 10:00:00,Путешествия,60000,KZT")

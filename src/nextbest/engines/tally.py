@@ -5,7 +5,7 @@ in one array per kind of figure: eight times as fast. Sums are of whole hundredt
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from nextbest.plan.measures import DAYS_AGO, LAST_MONTH, PLACE, Coded
 from nextbest.plan.staging import DOUBLE
-from nextbest.playbook.bind import PARTIAL, UNKNOWN
+from nextbest.playbook.bind import UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 NO_HASHES: Hashes = np.zeros(0, np.uint64)
+NO_PLACES: Places = np.zeros(0, np.int64)
 
 _DAYS = 1 << 20
 """Beyond any number of days ago."""
@@ -101,22 +102,23 @@ class Tally:
     def _count(self, batch: pa.RecordBatch) -> None:
         place = batch.column(PLACE).to_numpy() - self.first
         value = batch.column("value").to_numpy(zero_copy_only=False)  # nan where it is not known: it counts, and adds nothing
-        some_unknown, positive = batch.column("value").null_count > 0, ~(value <= 0)
-        known = np.nan_to_num(value) if some_unknown else value
+        unknown, positive = np.isnan(value) if batch.column("value").null_count else None, ~(value <= 0)
+        known = value if unknown is None else np.nan_to_num(value)
         for measure, keys, figures, days, partial in zip(self.measures, self._keys, self._figures, self._days, self._partial, strict=True):
             column = batch.column(measure.key)
             order = {key: number for number, key in enumerate(keys)}
             wanted = np.array([order.get(key, -1) for key in column.dictionary.to_pylist()] + [-1])
             key = wanted[_codes(column)]
-            counts = key >= 0
-            if measure.last_month:
-                counts &= batch.column(LAST_MONTH).to_numpy(zero_copy_only=False)
+            within = batch.column(LAST_MONTH).to_numpy(zero_copy_only=False) if measure.last_month else np.True_
+            counts = (key >= 0) & within
             rows = slice(None) if counts.all() else np.flatnonzero(counts)
             cell = key[rows] * self.customers + place[rows]
             if "sum" in figures:
                 np.add.at(figures["sum"], cell, known[rows])
-                if some_unknown:
-                    partial.append(_distinct(cell[np.isnan(value[rows])]))
+                if unknown is not None and measure.by_currency:  # such a row may be of any
+                    partial += [number * self.customers + _distinct(place[unknown & within]) for number in range(len(keys))]
+                elif unknown is not None:
+                    partial.append(_distinct(cell[unknown[rows]]))
             bought = slice(None) if positive[rows].all() else positive[rows]
             if "count" in figures:
                 np.add.at(figures["count"], cell[bought], 1.0)
@@ -137,7 +139,7 @@ class Tally:
         """Cell → its figure for every customer, in the order of their places."""
         found: dict[str, pa.Array] = {}
         for measure, keys, figures, days in zip(self.measures, self._keys, self._figures, self._days, strict=True):
-            together = _distinct(np.concatenate(days)) // _DAYS if days else np.zeros(0, np.int64)
+            together = _distinct(np.concatenate([NO_PLACES, *days])) // _DAYS
             for cell in measure.cells:
                 number = keys.index(cell.key)
                 if cell.of == "days":
@@ -149,31 +151,33 @@ class Tally:
                 found[cell.column] = pa.array(figure, mask=unknown)
         return found
 
-    def partial(self) -> pa.Table:
-        """The sums that lack a row whose amount is not known: the customer's place, and the sum's cell."""
-        found = [_PARTIAL.empty_table()]
+    def partial(self) -> Iterator[tuple[list[str | None], Places, Places]]:
+        """The sums that lack a row whose amount is not known, by measure: the sums by their numbers, and the number and the customer's
+        place of each that does."""
         for measure, keys, partial in zip(self.measures, self._keys, self._partial, strict=True):
-            if partial:
-                sums = {cell.key: cell.column for cell in measure.cells if cell.of == "sum"}
-                number, place = np.divmod(_distinct(np.concatenate(partial)), self.customers)
-                found.append(pa.table({PLACE: place, PARTIAL: pa.array([sums.get(key) for key in keys], pa.string()).take(number)}))
-        return pa.concat_tables(found).drop_null()
+            sums = {cell.key: cell.column for cell in measure.cells if cell.of == "sum"}
+            number, place = np.divmod(_distinct(np.concatenate([NO_PLACES, *partial])), self.customers)
+            yield [sums.get(key) for key in keys], number, place
 
     def without_figures(self) -> "Tally":
         """The same, once its columns were taken: what comes next needs the room."""
-        self._figures, self._days = [], []
+        self._figures, self._days, self._partial = [], [], []
         return self
 
 
 def by_customer(tallies: Iterable[Tally], customers: int) -> pa.ListArray:
     """The sums of several tables that lack a row: a list for each of so many customers."""
-    together = pa.concat_tables([_PARTIAL.empty_table(), *(tally.partial() for tally in tallies)])
-    together = together.sort_by([(PLACE, "ascending"), (PARTIAL, "ascending")])
-    ends = np.cumsum(np.bincount(together[PLACE].to_numpy(), minlength=customers))
-    return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), together[PARTIAL].combine_chunks())
+    codes: dict[str | None, int] = {None: 0}
+    found = [NO_PLACES]
+    for sums, number, place in (each for tally in tallies for each in tally.partial()):
+        code = np.array([codes.setdefault(name, len(codes)) for name in sums], np.int64)[number]
+        found.append((place * _MANY + code)[code > 0])
+    place, code = np.divmod(np.sort(np.concatenate(found)), _MANY)
+    ends = np.cumsum(np.bincount(place, minlength=customers))
+    names = pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(codes), pa.string()))
+    return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), names)
 
 
-_PARTIAL = pa.schema({PLACE: pa.int64(), PARTIAL: pa.string()})
 _START = {"sum": 0.0, "count": 0.0, "since": np.inf, "first": -np.inf}
 
 

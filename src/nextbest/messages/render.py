@@ -61,7 +61,6 @@ class _Texts:
             for name in self.offer.facts
             if name in stated
         }
-        self.sums = {item.column for needed in bound.cells.values() for item in needed if item.of == "sum"}
         self.ways = {part: len(self.offer.parts[part]) for part in PARTS}
 
     def select(self) -> str:
@@ -98,8 +97,11 @@ from {self.source} as a join features as f using ({key}) join scored as s using 
 where a.place = {self.place} and a.language = {text(self.language)}"""
 
     def _known(self, fact: str, value: str) -> str:
-        """SQL: the fact's value, null where a sum behind it lacks a row: a text tells no part of an amount as the whole."""
-        sums = [text(root) for root in self.bound.roots(self.offer.facts[fact]) if root in self.sums]
+        """SQL: the fact's value, null where a sum behind it lacks a row: a text tells no part of an amount as the whole.
+
+        A benefit is an estimate, made of what is known.
+        """
+        sums = [text(root) for root in self.bound.roots(self.offer.facts[fact]) if root in self.bound.sums]
         return f"case when list_has_any({quote(PARTIAL)}, [{', '.join(sums)}]) then null else {value} end" if sums else value
 
     def _digits(self) -> list[str]:

@@ -17,9 +17,11 @@ DAYS_AGO = "days ago"
 
 @dataclass(frozen=True)
 class Coded:
-    """A measure over coded rows: the column that names a row's key, whether the last month alone counts, and the cells wanted."""
+    """A measure over coded rows: the column that names a row's key, whether that is the currency, whether the last month alone counts,
+    and the cells wanted."""
 
     key: str
+    by_currency: bool
     last_month: bool
     cells: tuple[Cell, ...]
 
@@ -42,7 +44,10 @@ def coded(bound: Bound, source: str) -> Rows:
     measures = {name: measure for name, measure in bound.measures.items() if measure.of == source and bound.cells[name]}
     keys = {name: _key(bound, measure) for name, measure in measures.items()}
     columns = {expression: f"key {number}" for number, expression in enumerate(dict.fromkeys(keys.values()))}
-    found = tuple(Coded(columns[keys[name]], item.over == "last_month", tuple(bound.cells[name])) for name, item in measures.items())
+    found = tuple(
+        Coded(columns[keys[name]], item.by == "currency", item.over == "last_month", tuple(bound.cells[name]))
+        for name, item in measures.items()
+    )
     items = [quote(PLACE), "value", "problem", "row_hash", *(f"{key} as {quote(column)}" for key, column in columns.items())]
     if any(item.last_month for item in found):
         month = last_month(bound.as_of)

@@ -111,11 +111,15 @@ class Bound:
         """Columns of the customers table, the id among them."""
         return tuple(self.model.business.sources[self.model.business.customers].columns)
 
+    @cached_property
+    def sums(self) -> frozenset[str]:
+        """The cells that are sums."""
+        return frozenset(item.column for needed in self.cells.values() for item in needed if item.of == "sum")
+
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns from which everything of a customer is computed: their own, the cells, and which of these lack a row."""
-        cells = dict.fromkeys(item.column for needed in self.cells.values() for item in needed)
-        return (*self.customer_columns, *cells, PARTIAL)
+        return (*self.customer_columns, *dict.fromkeys(item.column for needed in self.cells.values() for item in needed), PARTIAL)
 
     @property
     def code(self) -> str:

@@ -84,6 +84,8 @@ def explanation(item: Explanation) -> RenderableType:
     message += "".join(f"\n{escape(f'refused by the rule {rule}: {asked}')}" for rule, asked in item.refused_by.items())
     if item.withheld == "no_text" and not item.refused_by:
         message += "\nno wording was true and of the length that the channel asks"
+        if any(cell.partial for measure in item.activity for cell in measure.cells):
+            message += "; none may state a sum that lacks rows, and some here do: a rate of their currency is not known"
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
     if item.chance is not None and item.chance < 1:
         message += f"\n[dim]its offer was chosen with a probability of {item.chance:.1%}: the playbook explores[/dim]"

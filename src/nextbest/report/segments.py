@@ -11,7 +11,7 @@ from nextbest.measure.segments import Difference
 from nextbest.report.html import environment
 from nextbest.report.numbers import number
 from nextbest.services.segments import Group, Segments
-from nextbest.words import say
+from nextbest.words import say, withheld
 
 SHOWN = 8
 """Differences shown of a group."""
@@ -40,7 +40,7 @@ def table(found: Segments) -> RenderableType:
     for item in (found.everyone, *([found.at_risk] if found.at_risk else []), *found.declared, *found.found):
         groups.add_row(called(found, item), *cells(item))
     dropped = [f"{say(found.language, f'segments.stage.{stage}')}: {count}" for stage, count in found.dropped.items()]
-    held = [f"{withheld(found, reason)}: {count}" for reason, count in found.withheld.items()]
+    held = [f"{held_back(found, reason)}: {count}" for reason, count in found.withheld.items()]
     return Together(groups, *dropped, *held)
 
 
@@ -52,9 +52,9 @@ def called(found: Segments, group: Group) -> str:
     return group.meaning or say(found.language, f"segments.{group.name}")
 
 
-def withheld(found: Segments, reason: str) -> str:
-    """What held a message back, in words."""
-    return say(found.language, f"segments.withheld.{reason}") if reason in ("consent", "no_text") else reason
+def held_back(found: Segments, reason: str) -> str:
+    """What held a message back, in words: of those with an offer, so that it is said."""
+    return say(found.language, f"segments.withheld.{reason}") if reason in ("consent", "no_text") else withheld(found.language, reason)
 
 
 def cells(group: Group) -> list[str]:
@@ -90,7 +90,7 @@ def write_page(found: Segments, path: Path) -> None:
             currency=currency,
             called=lambda group: called(found, group),
             cells=cells,
-            withheld=lambda reason: withheld(found, reason),
+            withheld=lambda reason: held_back(found, reason),
             columns=COLUMNS,
             differences=lambda group: differences(found, group),
             name=lambda feature: found.book.called(feature, found.language),

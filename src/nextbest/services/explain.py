@@ -140,15 +140,8 @@ def explain(out: str | Path, customer: str | int, language: str | None = None) -
     records = _select(run, "decisions", customer)
     row = next(iter(_select(run, "features", customer)), None)
     if not records or row is None:
-        raise UsageError(
-            [
-                Problem(
-                    str(run.folder),
-                    "no such customer was scored in this run",
-                    "check the code; an objection to profiling and a holdout leave a customer out",
-                )
-            ]
-        )
+        fix = "check the code; an objection to profiling and a holdout leave a customer out"
+        raise UsageError([Problem(str(run.folder), "no such customer was scored in this run", fix)])
     offers = {offer.id: offer for offer in book.offers}
     ranked = sorted(records, key=lambda item: (item["rank"] is None, item["rank"], item["offer"]))
     message = next(iter(_select(run, "messages", customer)), {})
@@ -183,7 +176,8 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     """What the customer's rows add up to over the whole time, of the measures that this playbook uses."""
     found = []
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
-        months, keys = measure.by == "month_back", [key for key in keys_of(book.model, measure) if row.get(cell(measure.sum, key))]
+        months = measure.by == "month_back"
+        keys = [key for key in keys_of(book.model, measure) if _holds(cell(measure.sum, key), row)]
         cells = [_summed(measure, key, row, key if months else _called(book, measure, key, language)) for key in keys]
         if not months:  # they stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
@@ -272,14 +266,18 @@ def _behind(book: Bound, rule: Rule, row: Row, language: str) -> list[Behind]:
         _summed(measure, key, row, _called(book, measure, key, language))
         for measure in book.measures.values()
         for key in keys_of(book.model, measure)
-        if cell(measure.sum, key) in book.roots(rule) and row.get(cell(measure.sum, key))
+        if cell(measure.sum, key) in book.roots(rule) and _holds(cell(measure.sum, key), row)
     ]
     known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
     return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
 
 
+def _holds(column: str, row: Row) -> bool:
+    """Whether there is a sum, or would be, were the amounts of its rows known."""
+    return bool(row.get(column)) or column in (row.get(PARTIAL) or ())
+
+
 def _summed(measure: Measure, key: str, row: Row, called: str) -> Behind:
-    """A cell that holds something."""
     column = cell(measure.sum, key)
     return Behind(called, int(row.get(cell(measure.count, key)) or 0), float(row[column]), column in (row.get(PARTIAL) or ()))
 

@@ -32,8 +32,8 @@ class LintResult:
 
     @property
     def clean(self) -> bool:
-        """Whether no text breaks a rule."""
-        return not any(item.failed for item in self.texts)
+        """Whether no text breaks a rule; rows of which none has a text are not clean."""
+        return not any(item.failed for item in self.texts) and (bool(self.texts) or not self.blank)
 
 
 def lint(

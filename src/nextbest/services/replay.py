@@ -19,7 +19,7 @@ from nextbest.errors import Problem, UsageError
 from nextbest.plan import features
 from nextbest.plan.records import INPUT
 from nextbest.plan.stage import Stage, quote, text
-from nextbest.playbook.bind import Bound, bound
+from nextbest.playbook.bind import PARTIAL, Bound, bound
 from nextbest.playbook.load import load
 from nextbest.services.job import Job
 from nextbest.services.memory import WITHDRAWN
@@ -112,7 +112,7 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     own = kinds[INPUT + job.key.strip('"')]
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
     values = ", ".join(
-        f"{quote(INPUT + name) if INPUT + name in kinds else 'cast([] as varchar[])'} as {quote(name)}"  # PARTIAL was not always kept
+        f"{'cast([] as varchar[])' if name == PARTIAL and INPUT + name not in kinds else quote(INPUT + name)} as {quote(name)}"
         for name in job.book.inputs
     )
     job.engine.create(features.over(job.book, f"select {values} from stored where {str(scored).lower()}"))

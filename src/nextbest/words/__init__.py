@@ -14,14 +14,11 @@ def say(language: str, key: str, **values: object) -> str:
     return _words(language if language in LANGUAGES else FALLBACK)[key].format(**values)
 
 
-HELD_BY = ("profiling", "consent", "no_text", "withdrawn", "suppressed", "erased", "no_offer")
-"""What holds a message back and has words of its own."""
-
-
 def withheld(language: str, rule: str) -> str:
-    """What held a message back, in words."""
-    known = rule in HELD_BY
-    return say(language, f"withheld.{rule}") if known else say(language, "withheld.other", rule=rule.replace(":", ": ").replace("_", " "))
+    """What held a message back, in words; by its name where it has none of its own."""
+    if f"withheld.{rule}" in _words(FALLBACK):
+        return say(language, f"withheld.{rule}")
+    return say(language, "withheld.rule", rule=rule.replace(":", ": ").replace("_", " "))
 
 
 @cache
