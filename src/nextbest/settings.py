@@ -1,11 +1,21 @@
 """What the machine allows. Set by environment: NEXTBEST_MEMORY_LIMIT=2GB, NEXTBEST_THREADS=4."""
 
-from typing import Any, Literal
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, DirectoryPath, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nextbest.errors import Problem, UsageError
+
+
+def _written_to(folder: Path) -> Path:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"it cannot be written to: {error.strerror}") from None
+    return folder
 
 
 class Settings(BaseSettings):
@@ -16,15 +26,17 @@ class Settings(BaseSettings):
     memory_limit: ByteSize | None = Field(
         None, ge=1_000_000, description="by default 5GB, and no more than five eighths of what the machine has"
     )
-    threads: int | None = Field(None, ge=1)
-    temp_folder: DirectoryPath | None = None
+    threads: int | None = Field(None, ge=1, le=1024)
+    temp_folder: Annotated[DirectoryPath, AfterValidator(_written_to)] | None = None
 
     def __init__(self, **values: Any):
         try:
             super().__init__(**values)
         except ValidationError as error:
             found = [(str(item["loc"][0]), item["msg"]) for item in error.errors(include_input=False)]
-            raise UsageError([Problem(f"NEXTBEST_{name.upper()}", what, "mend it, or unset it") for name, what in found]) from None
+            raise UsageError(
+                [Problem(f"NEXTBEST_{name.upper()}", what, "mend it (e.g. 4GB of memory, 2 threads), or unset it") for name, what in found]
+            ) from None
 
 
 class ServerSettings(BaseSettings):

@@ -101,8 +101,9 @@ def test_a_setting_that_is_empty_is_not_set(tmp_path, monkeypatch):
     assert run("synth", "--customers", 2, "--out", tmp_path / "bank").exit_code == 0
 
 
-def test_a_folder_for_what_spills_that_is_none_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEXTBEST_TEMP_FOLDER", str(tmp_path / "nowhere"))
+@pytest.mark.parametrize("folder", ["{}/nowhere", "/proc"])
+def test_a_folder_for_what_spills_that_is_none_is_told(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTBEST_TEMP_FOLDER", folder.format(tmp_path))
     done = run("synth", "--customers", 2, "--out", tmp_path / "bank")
     assert done.exit_code == 2 and "NEXTBEST_TEMP_FOLDER" in done.output
 

@@ -4,6 +4,7 @@ All customers with the same first offer and language are written in one pass. A 
 is tried again without the name, then with the next wording, for those customers only.
 """
 
+from collections.abc import Iterator
 from itertools import product
 
 from sqlglot import exp
@@ -85,24 +86,38 @@ class _Texts:
 
     def _values(self) -> str:
         """Whom it is for, with the facts' values and which wordings are true."""
-        key, own = quote(self.bound.code), _offer_columns(self.offer)
-        items = [
-            f"{self._known(name, form.value(_over(self.offer.facts[name], own)))} as {_value(name)}" for name, form in self.forms.items()
-        ]
+        key, facts = quote(self.bound.code), self.offer.facts
+        items = [f"{self._known(facts[name], form.value(self._over(facts[name])))} as {_value(name)}" for name, form in self.forms.items()]
         for part, index in self.wordings:
             when = self.offer.parts[part][index].when
-            items += [f"{_over(when, own)} as {_when(part, index)}"] if when is not None else []
+            items += [f"{self._known(when, self._over(when))} as {_when(part, index)}"] if when is not None else []
         return f"""select {listing([key, "a.greet", "a.greet_shape", "a.tried", "a.failed", *items])}
 from {self.source} as a join features as f using ({key}) join scored as s using ({key})
 where a.place = {self.place} and a.language = {text(self.language)}"""
 
-    def _known(self, fact: str, value: str) -> str:
-        """SQL: the fact's value, null where a sum behind it lacks a row: a text tells no part of an amount as the whole.
-
-        A benefit is an estimate, made of what is known.
-        """
-        sums = [text(root) for root in self.bound.roots(self.offer.facts[fact]) if root in self.bound.sums]
+    def _known(self, rule: Rule, value: str) -> str:
+        """SQL: the value, null where a sum behind it lacks a row: a text tells no part of an amount as the whole, and rests on none."""
+        roots = [root for each in self._behind(rule) for root in self.bound.roots(each)]
+        sums = [text(root) for root in dict.fromkeys(roots) if root in self.bound.sums]
         return f"case when list_has_any({quote(PARTIAL)}, [{', '.join(sums)}]) then null else {value} end" if sums else value
+
+    def _behind(self, rule: Rule) -> Iterator[Rule]:
+        """A rule, and those of the benefit's terms that it names."""
+        yield rule
+        for name, term in {**self.offer.terms, "today": self.offer.today, "cap": self.offer.cap}.items():
+            if term and not {"benefit", f"term_{name}"}.isdisjoint(rule.columns):
+                yield term
+
+    def _over(self, rule: Rule) -> str:
+        """SQL: the rule over the columns of this offer."""
+        columns = _offer_columns(self.offer)
+
+        def swap(node: exp.Expr) -> exp.Expr:
+            if isinstance(node, exp.Column) and node.name in columns:
+                return exp.cast(exp.column(columns[node.name], quoted=True), "double")
+            return node
+
+        return tree(rule).transform(swap).sql(dialect="duckdb")
 
     def _digits(self) -> list[str]:
         return [f"length(cast({_value(name)} as varchar)) as {_size_of_number(name)}" for name, form in self.forms.items() if form.whole]
@@ -254,12 +269,3 @@ def _offer_columns(offer: BoundOffer) -> dict[str, str]:
         "benefit": f"{offer.id}.benefit",
         **{f"term_{name}": f"{offer.id}.term.{name}" for name in [*offer.terms, "cap", "today"]},
     }
-
-
-def _over(rule: Rule, columns: dict[str, str]) -> str:
-    def swap(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Column) and node.name in columns:
-            return exp.cast(exp.column(columns[node.name], quoted=True), "double")
-        return node
-
-    return tree(rule).transform(swap).sql(dialect="duckdb")

@@ -84,8 +84,9 @@ def explanation(item: Explanation) -> RenderableType:
     message += "".join(f"\n{escape(f'refused by the rule {rule}: {asked}')}" for rule, asked in item.refused_by.items())
     if item.withheld == "no_text" and not item.refused_by:
         message += "\nno wording was true and of the length that the channel asks"
-        if any(cell.partial for measure in item.activity for cell in measure.cells):
-            message += "; none may state a sum that lacks rows, and some here do: a rate of their currency is not known"
+    partial = [f"{measure.meaning}, {cell.cell}" for measure in item.activity for cell in measure.cells if cell.partial]
+    if partial:
+        message += f"\n[dim]no text states, for lack of a rate of some row's currency: {escape('; '.join(partial))}[/dim]"
     facts = "; ".join(f"{fact['fact']} = {fact['shown']} ({fact['period'].replace('_', ' ')})" for fact in item.facts)
     if item.chance is not None and item.chance < 1:
         message += f"\n[dim]its offer was chosen with a probability of {item.chance:.1%}: the playbook explores[/dim]"
@@ -151,7 +152,8 @@ def explanation_html(item: Explanation) -> str:
 def lint_result(result: LintResult) -> RenderableType:
     """Each text that breaks a rule, and which."""
     broken, blank = sum(bool(item.failed) for item in result.texts), f"; rows without a text: {result.blank}" if result.blank else ""
-    table = Table(title=f"{broken} of {len(result.texts)} texts break a rule{blank}", title_justify="left")
+    title = f"{broken} of {len(result.texts)} texts break a rule{blank}" if result.texts or not blank else "no row has a text"
+    table = Table(title=title, title_justify="left")
     table.add_column("row", justify="right")
     table.add_column("rule")
     table.add_column("what it asks", overflow="fold")

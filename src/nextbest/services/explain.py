@@ -177,7 +177,7 @@ def _activity(book: Bound, row: Row, language: str) -> list[Activity]:
     found = []
     for measure in (item for item in book.measures.values() if item.over == "horizon"):
         months = measure.by == "month_back"
-        keys = [key for key in keys_of(book.model, measure) if _holds(cell(measure.sum, key), row)]
+        keys = [key for key in keys_of(book.model, measure) if _holds(cell(measure.sum, key), cell(measure.count, key), row)]
         cells = [_summed(measure, key, row, key if months else _called(book, measure, key, language)) for key in keys]
         if not months:  # they stay in their order
             cells.sort(key=lambda item: (-item.sum, item.cell))
@@ -266,15 +266,15 @@ def _behind(book: Bound, rule: Rule, row: Row, language: str) -> list[Behind]:
         _summed(measure, key, row, _called(book, measure, key, language))
         for measure in book.measures.values()
         for key in keys_of(book.model, measure)
-        if cell(measure.sum, key) in book.roots(rule) and _holds(cell(measure.sum, key), row)
+        if cell(measure.sum, key) in book.roots(rule) and _holds(cell(measure.sum, key), cell(measure.count, key), row)
     ]
     known = [name for name in book.roots(rule) if name in book.customer_columns and isinstance(row.get(name), int | float)]
     return [*found, *(Behind(name, 0, float(row[name])) for name in known)]
 
 
-def _holds(column: str, row: Row) -> bool:
+def _holds(sums: str, counts: str, row: Row) -> bool:
     """Whether there is a sum, or would be, were the amounts of its rows known."""
-    return bool(row.get(column)) or column in (row.get(PARTIAL) or ())
+    return bool(row.get(sums)) or (bool(row.get(counts)) and sums in (row.get(PARTIAL) or ()))
 
 
 def _summed(measure: Measure, key: str, row: Row, called: str) -> Behind:
