@@ -24,6 +24,8 @@ NO_PLACES: Places = np.zeros(0, np.int64)
 
 _DAYS = 1 << 20
 """Beyond any number of days ago."""
+_SUMS = 1 << 24
+"""Beyond any number of sums."""
 _MANY = 1 << 24
 """Cells, and days of them, that may stand twice before they are put together."""
 
@@ -171,8 +173,8 @@ def by_customer(tallies: Iterable[Tally], customers: int) -> pa.ListArray:
     found = [NO_PLACES]
     for sums, number, place in (each for tally in tallies for each in tally.partial()):
         code = np.array([codes.setdefault(name, len(codes)) for name in sums], np.int64)[number]
-        found.append((place * _MANY + code)[code > 0])
-    place, code = np.divmod(np.sort(np.concatenate(found)), _MANY)
+        found.append((place * _SUMS + code)[code > 0])
+    place, code = np.divmod(np.sort(np.concatenate(found)), _SUMS)
     ends = np.cumsum(np.bincount(place, minlength=customers))
     names = pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(codes), pa.string()))
     return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), names)
