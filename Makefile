@@ -16,7 +16,8 @@ test-postgres: $(VENV)/.ready-dev  ## the workspace's tests on PostgreSQL too, o
 	tests/with_postgres $(BIN)/python -m pytest $(TWO) tests/store
 
 proof: $(VENV)/.ready-dev       ## the promises in full, on SQLite and PostgreSQL: 200 kills, 1,000 forgeries, 8 processes (half an hour)
-	NEXTBEST_PROOF=full tests/with_postgres $(BIN)/python -m pytest -n 2 -s tests/store/test_proof.py tests/generative/test_decisions_agree.py
+	NEXTBEST_PROOF=full tests/with_postgres $(BIN)/python -m pytest -n 2 -s tests/store/test_proof.py tests/generative/test_decisions_agree.py \
+	  tests/generative/test_online_engines_agree.py tests/spec/test_rows_engine.py
 
 lint: $(VENV)/.ready-dev        ## style, types, and that every test file can be read
 	$(BIN)/ruff check src tests bench docs

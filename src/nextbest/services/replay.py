@@ -111,7 +111,7 @@ def _inputs(job: Job, header: dict[str, Any], scored: bool) -> None:
     kinds = {name: kind for name, kind, *_ in job.engine.rows("describe stored")}
     own = kinds[INPUT + job.key.strip('"')]
     job.engine.create(Stage("everyone", "one customer", f"select cast(customer as {own}) as {job.key} from stored"))
-    values = ", ".join(
+    values = ", ".join(  # older records do not say which sums lack a row
         f"{'cast([] as varchar[])' if name == PARTIAL and INPUT + name not in kinds else quote(INPUT + name)} as {quote(name)}"
         for name in job.book.inputs
     )
