@@ -26,6 +26,4 @@ def _kind_of(kind: pa.DataType) -> str | None:
     if pa.types.is_list(kind):
         inner = _kind_of(kind.value_type)
         return inner and f"{inner}[]"
-    if pa.types.is_dictionary(kind):
-        return _kind_of(kind.value_type)
     return _KINDS.get(kind)

@@ -176,7 +176,7 @@ def by_customer(tallies: Iterable[Tally], customers: int) -> pa.ListArray:
         found.append((place * _SUMS + code)[code > 0])
     place, code = np.divmod(np.sort(np.concatenate(found)), _SUMS)
     ends = np.cumsum(np.bincount(place, minlength=customers))
-    names = pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(codes), pa.string()))
+    names = pa.array(list(codes), pa.string()).take(pa.array(code))  # DuckDB 1 cannot read a list of a dictionary's values
     return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), names)
 
 
