@@ -1,5 +1,6 @@
 """What rows add up to, cell by cell, against plain Python; and the same however many turns and batches it takes."""
 
+import math
 import os
 import random
 import subprocess
@@ -80,18 +81,18 @@ def expected(book, engine):
                 continue
             key, keys = key_of(book, measure, row, own[code], starts), keys_of(book.model, measure)
             cells, amount = found[code], row["value"]
-            if amount is None:  # in a currency that nobody knows: it may be any
+            if math.isinf(amount):  # in a currency that nobody knows: it may be any
                 cells[PARTIAL] |= {cell(measure.sum, each) for each in keys if measure.by == "currency" or each == key}
             if key not in keys:
                 continue
-            cells[cell(measure.sum, key)] += (amount or 0) / 100
-            cells[cell(measure.count, key)] += amount is None or amount > 0
+            cells[cell(measure.sum, key)] += 0 if math.isinf(amount) else amount / 100
+            cells[cell(measure.count, key)] += amount > 0
             ago = (DAY - row["date"]).days if row.get("date") else None
             for series, edge in ((measure.since, min), (measure.first, max)):
                 if series:
                     known = cells[cell(series, key)]
                     cells[cell(series, key)] = ago if known is None else edge(ago, known)
-            if measure.days and (amount is None or amount > 0):
+            if measure.days and amount > 0:
                 days.setdefault((code, key), set()).add(row["date"])
         for (code, key), different in days.items():
             found[code][cell(measure.days, key)] = len(different)

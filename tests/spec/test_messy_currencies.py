@@ -45,6 +45,13 @@ def test_a_sign_that_is_not_the_currency_written_beside_it_makes_the_currency_un
     assert spent(run, "visits[Такси]") == 4
 
 
+def test_a_sign_may_stand_for_the_name_of_a_currency(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-10,Такси,100,₸", "1,2025-08-10,Такси,$10,us$", "1,2025-08-10,Такси,10,£")
+    run = bank.decide()
+    assert problems(run) == {("transactions", "unknown", "currency"): (1, True)}
+    assert spent(run) == 2500 + 100 + 10 * 539
+
+
 @pytest.mark.parametrize("amount", ["£100", "$5€", "1$50", "5 тг.50", "$", "тг 5 тг", "5 kz", "100KZT200"])
 def test_what_is_no_number_with_one_known_sign_is_no_amount(bank: Bank, amount):
     bank.add("transactions.csv", f"1,2025-08-10,Такси,{amount},")
@@ -86,6 +93,12 @@ def test_a_row_in_an_unknown_currency_may_be_of_any(bank: Bank):
     bank.add("transactions.csv", "1,2025-07-03,Отели,90,EUR", "1,2025-07-04,Отели,300,GBP")
     partial = pd.read_parquet(bank.decide().folder / "features.parquet")["summed in part"][0]
     assert {"spend_in[EUR]", "spend_in[USD]", "spend_in[RUB]"} <= set(partial)
+
+
+def test_a_refund_in_an_unknown_currency_is_no_purchase(bank: Bank):
+    bank.add("transactions.csv", "1,2025-07-03,Отели,90,EUR", "1,2025-07-04,Отели,300,GBP", "1,2025-07-05,Отели,-300,GBP")
+    row = pd.read_parquet(bank.decide().folder / "features.parquet").iloc[0]
+    assert row["visits[Отели]"] == 2 and "spend[Отели]" in row["summed in part"]
 
 
 def test_a_sum_that_lacks_all_its_rows_is_explained(bank: Bank):

@@ -103,9 +103,10 @@ class Tally:
 
     def _count(self, batch: pa.RecordBatch) -> None:
         place = batch.column(PLACE).to_numpy() - self.first
-        value = batch.column("value").to_numpy(zero_copy_only=False)  # nan where it is not known: it counts, and adds nothing
-        unknown, positive = np.isnan(value) if batch.column("value").null_count else None, ~(value <= 0)
-        known = value if unknown is None else np.nan_to_num(value)
+        value = batch.column("value").to_numpy(zero_copy_only=False)
+        positive, finite = value > 0, np.isfinite(value)
+        unknown = None if finite.all() else ~finite  # such a row counts, and adds nothing
+        known = value if unknown is None else np.where(finite, value, 0.0)
         for measure, keys, figures, days, partial in zip(self.measures, self._keys, self._figures, self._days, self._partial, strict=True):
             column = batch.column(measure.key)
             order = {key: number for number, key in enumerate(keys)}

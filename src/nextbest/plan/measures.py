@@ -30,8 +30,8 @@ class Coded:
 class Rows:
     """The rows of an activity table, ready to be added up.
 
-    `select` has a row per row of the table: PLACE, `value` in hundredths, `problem`, `row_hash`, a column for each key that measures
-    go by, and where one asks for it LAST_MONTH and DAYS_AGO.
+    `select` has a row per row of the table: PLACE, `value` in hundredths (infinite where unknown), `problem`, `row_hash`, a column
+    for each key that measures go by, and where one asks for it LAST_MONTH and DAYS_AGO.
     """
 
     select: str

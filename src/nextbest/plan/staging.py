@@ -77,13 +77,17 @@ def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False,
 
     Every contract column is there (null where the files lack it), beside it `raw.<column>` as it was written,
     and `source_file`. What a later select does not name is never computed. Codes are text, or where they are `numbers` stay so.
-    Signs of the `business` may stand in cells of money.
+    Signs of the `business` may stand in cells of money, and for the name of a row's currency.
     """
     items, signs = [], business.signs_of(source) if business else NO_SIGNS
+    spellings = {sign: currency for currency, among in signs.items() for sign in among}
     for name, column in source.columns.items():
         header = file.columns.get(name)
+        signed = name == "currency" and signs and business and business.converts(source)
+        if signed:
+            column = column.model_copy(update={"spellings": spellings | column.spellings})
         value = parsed(column, quote(header), file.native.get(header), signs) if header else f"cast(null as {empty(column)})"
-        if name == "currency" and signs and business and business.converts(source):
+        if signed:
             value = _currency(column, value, file, signs)
         if numbers and name == source.code:
             value = f"cast({quote(header or '')} as bigint)"
@@ -235,7 +239,8 @@ def odd_cells(source: Source) -> list[tuple[str, str]]:
 
 
 def activity(bound: Bound, name: str, rows: str, customers: str, id_type: str, numbers: bool = False) -> str:
-    """An activity table's rows: PLACE, value in hundredths of the playbook's currency, and `problem`.
+    """An activity table's rows: PLACE, value in hundredths of the playbook's currency (infinite, with its sign, without a rate), and
+    `problem`.
 
     Grain: one row of the file, doubles still among them: they have the same `row_hash`. Category columns hold '?' for an unknown value.
     """
@@ -324,7 +329,7 @@ def _of_types(types: Sequence[str]) -> str:
 
 
 def _rate(bound: Bound, source: Source) -> str:
-    """Units of the playbook's currency per unit of the row's currency on the row's day; null where unknown."""
+    """Units of the playbook's currency per unit of the row's currency on the row's day; infinite where unknown: a refund stays one."""
     business = bound.model.business
     if "currency" not in source.columns:
         return "1"
@@ -337,7 +342,7 @@ def _rate(bound: Bound, source: Source) -> str:
         inner = " ".join(f"when date >= date '{start}' then {value}" for start, value in dated[:-1])
         rate = f"case {inner} else {dated[-1][1]} end" if inner else str(dated[-1][1])
         branches.append(f"when {text(currency)} then {rate}")
-    return f"case coalesce(currency, {text(business.currency)}) {' '.join(branches)} end"
+    return f"case coalesce(currency, {text(business.currency)}) {' '.join(branches)} else cast('infinity' as double) end"
 
 
 def _before_rates(bound: Bound) -> str:

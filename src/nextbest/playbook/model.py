@@ -79,7 +79,7 @@ class Business(Strict):
     currencies: dict[str, str | None] = Field(description="currency → parameter that holds its rate; null for the base")
     signs: Signs = Field(
         {},
-        description="currency → how cells of money write it, before or behind the number; it stands in for a blank `currency`",
+        description="currency → other ways to write it: in the column `currency`, or at an amount, where it stands in for a blank one",
     )
     languages: Annotated[list[str], Field(min_length=1, description="the first is the default")]
     channel: str = Field(description="channel of the message")
