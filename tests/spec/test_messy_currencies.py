@@ -52,7 +52,14 @@ def test_a_sign_may_stand_for_the_name_of_a_currency(bank: Bank):
     assert spent(run) == 2500 + 100 + 10 * 539
 
 
-@pytest.mark.parametrize("amount", ["£100", "$5€", "1$50", "5 тг.50", "$", "тг 5 тг", "5 kz", "100KZT200"])
+def test_a_sign_that_the_playbook_does_not_have_is_of_an_unknown_currency(bank: Bank):
+    bank.add("transactions.csv", "1,2025-08-10,Такси,£100,", "1,2025-08-10,Такси,100 £,KZT", "1,2025-08-10,Такси,-₴5,UAH")
+    run = bank.decide()
+    assert problems(run) == {("transactions", "unknown", "currency"): (3, True)}
+    assert spent(run) == 2500 and spent(run, "visits[Такси]") == 3
+
+
+@pytest.mark.parametrize("amount", ["£5€", "$5€", "1$50", "5 тг.50", "$", "тг 5 тг", "5 kz", "100KZT200"])
 def test_what_is_no_number_with_one_known_sign_is_no_amount(bank: Bank, amount):
     bank.add("transactions.csv", f"1,2025-08-10,Такси,{amount},")
     run = bank.decide()

@@ -7,7 +7,7 @@ from pydantic import Field
 from nextbest.playbook.entry import Condition, Example, Expression, Name, Param, Strict, Texts
 from nextbest.playbook.learning import Learn
 from nextbest.playbook.policy import Contact
-from nextbest.playbook.sources import Signs, Source
+from nextbest.playbook.sources import Signs, Source, any_sign
 from nextbest.playbook.speech import Channel, Voice
 
 
@@ -104,9 +104,11 @@ class Business(Strict):
         return "currency" in source.columns and source is not self.sources[self.customers]
 
     def signs_of(self, source: Source) -> Signs:
-        """Those that cells of a table may have: where rows have no currency of their own, the playbook's alone."""
-        known = source.columns["currency"].values if self.converts(source) else [self.currency]
-        return {currency: signs for currency, signs in self.signs.items() if currency in known}
+        """Those that cells of a table may have: any, or where rows have no currency of their own, the playbook's alone."""
+        if not self.converts(source):
+            return {currency: signs for currency, signs in self.signs.items() if currency == self.currency}
+        known = {currency: signs for currency, signs in self.signs.items() if currency in source.columns["currency"].values}
+        return known and known | {"?": sorted(any_sign().difference(*known.values()))}
 
     @property
     def code(self) -> str:

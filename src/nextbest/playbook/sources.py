@@ -1,13 +1,21 @@
 """The shape of input tables."""
 
+from functools import cache
 from typing import Annotated, Literal
+from unicodedata import category
 
 from pydantic import Field, model_validator
 
 from nextbest.playbook.entry import Name, Strict, Texts
 
 Signs = dict[str, Annotated[list[str], Field(min_length=1)]]
-"""Currency → how cells of money write it."""
+"""Currency → how cells of money write it; '?' stands for any other."""
+
+
+@cache
+def any_sign() -> frozenset[str]:
+    """Every character that is the sign of a currency (Unicode's category Sc)."""
+    return frozenset(sign for sign in map(chr, range(0x10000)) if category(sign) == "Sc")
 
 
 class SourceColumn(Strict):
