@@ -41,7 +41,7 @@ def test_a_refusal_takes_the_text_away(look, demo):
     consent = {"purpose": "marketing", "granted": False}
     assert demo.ask.post("/v1/customers/3/consents", json=consent).status_code == 204
     window = look("/p/bank-kz/clients/3")
-    window.sees("opted out since the run")
+    window.sees("opted out after the run began")
     assert window.page.locator(".nb-push").count() == 0
     window.open("/p/bank-kz/results?code=3")
     window.sees("Customers: 10 of 59")  # nor is it in the results, or in their files
