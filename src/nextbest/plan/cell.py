@@ -141,7 +141,19 @@ def _marked(value: str, thousands: str) -> str:
     return f"case when regexp_matches({value}, {text(pattern)}) then replace(replace({value}, '{thousands}', ''), '{decimal}', '.') end"
 
 
-def currency_of(raw: str, signs: Signs) -> str:
+def signed(column: SourceColumn, signs: Signs) -> SourceColumn:
+    """The column of a row's currency, where a sign may stand for the name."""
+    spellings = {sign: currency for currency, among in signs.items() for sign in among}
+    return column.model_copy(update={"spellings": spellings | column.spellings})
+
+
+def agreed(column: SourceColumn, written: str, amount: str, signs: Signs) -> str:
+    """SQL: a row's currency: as it is written, or where it is not as the sign at the amount says; unknown where they differ."""
+    sign = f"cast({_currency_of(amount, signs)} as {enumeration(column)})"
+    return f"case when coalesce({written} = {sign}, true) then coalesce({written}, {sign}) else cast('?' as {enumeration(column)}) end"
+
+
+def _currency_of(raw: str, signs: Signs) -> str:
     """SQL: the currency whose sign stands before or behind the number in a cell of money as text; null where none does.
 
     '?' where it is written in other letters of the same fold: (?i) takes ſ for s, lower() does not.

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from datetime import date
 
 from nextbest.intake.table import TableFile
-from nextbest.plan.cell import AMBIGUOUS, NO_SIGNS, amount_in, currency_of, empty, enumeration, parsed
+from nextbest.plan.cell import AMBIGUOUS, NO_SIGNS, agreed, amount_in, empty, enumeration, parsed, signed
 from nextbest.plan.measures import PLACE
 from nextbest.plan.stage import FILE_COLUMN, listing, quote, text
 from nextbest.playbook.bind import Bound
 from nextbest.playbook.model import Business
 from nextbest.playbook.params import steps
-from nextbest.playbook.sources import Signs, Source, SourceColumn
+from nextbest.playbook.sources import Source, SourceColumn
 from nextbest.playbook.window import horizon
 from nextbest.rules.render import sql
 
@@ -80,30 +80,19 @@ def read_rows(source: Source, scan: str, file: TableFile, numbers: bool = False,
     Signs of the `business` may stand in cells of money, and for the name of a row's currency.
     """
     items, signs = [], business.signs_of(source) if business else NO_SIGNS
-    spellings = {sign: currency for currency, among in signs.items() for sign in among}
     for name, column in source.columns.items():
         header = file.columns.get(name)
-        signed = name == "currency" and signs and business and business.converts(source)
-        if signed:
-            column = column.model_copy(update={"spellings": spellings | column.spellings})
+        of_rows = name == "currency" and bool(signs and business and business.converts(source))
+        column = signed(column, signs) if of_rows else column
         value = parsed(column, quote(header), file.native.get(header), signs) if header else f"cast(null as {empty(column)})"
-        if signed:
-            value = _currency(column, value, file, signs)
+        if of_rows and (amount := file.columns.get("amount")) and file.native.get(amount) in (None, "VARCHAR"):
+            value = agreed(column, value, quote(amount), signs)
         if numbers and name == source.code:
             value = f"cast({quote(header or '')} as bigint)"
         items.append(f"{value} as {quote(name)}")
         items.append(f"{quote(header) if header else 'cast(null as varchar)'} as {raw(name)}")
     items.append(f"parse_filename({quote(FILE_COLUMN)}) as source_file")
     return f"select\n  {listing(items)}\nfrom {scan}"
-
-
-def _currency(column: SourceColumn, written: str, file: TableFile, signs: Signs) -> str:
-    """A row's currency: as it is written, or where it is not as the amount's sign says; unknown where they differ."""
-    header = file.columns.get("amount")
-    if header is None or file.native.get(header) not in (None, "VARCHAR"):
-        return written
-    sign = f"cast({currency_of(quote(header), signs)} as {enumeration(column)})"
-    return f"case when coalesce({written} = {sign}, true) then coalesce({written}, {sign}) else cast('?' as {enumeration(column)}) end"
 
 
 def no_rows(source: Source) -> str:
