@@ -14,7 +14,7 @@ Signs = dict[str, Annotated[list[str], Field(min_length=1)]]
 
 @cache
 def any_sign() -> frozenset[str]:
-    """Every character that is the sign of a currency (Unicode's category Sc)."""
+    """Every character that is the sign of a currency (Unicode's category Sc, of the basic plane)."""
     return frozenset(sign for sign in map(chr, range(0x10000)) if category(sign) == "Sc")
 
 
